@@ -1,0 +1,164 @@
+"""The whole run, step by step: open → register → pair → evaluate → train → predict → save.
+
+The docks, the command line and notebooks all call these functions; nothing else strings the rooms
+together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_st2msi.paired import PairedDataset
+from napari_st2msi.progress import Progress, never
+from napari_st2msi.recipe import Pairing, Recipe
+from napari_st2msi.section import Section
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from napari_st2msi.evaluation.evaluate import Evaluation
+    from napari_st2msi.io.open import Opening
+    from napari_st2msi.io.sample import Simulation
+    from napari_st2msi.registration.registration import Registration
+    from napari_st2msi.training.folder import TrainedModel
+
+
+def open_section(
+    path: str | Path,
+    msi: str | Path | None = None,
+    *,
+    opening: Opening | None = None,
+    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    cancelled: Callable[[], bool] = never,
+) -> Section:
+    """Open anything this package reads; see `napari_st2msi.io.open.open_any`.
+
+    Parameters
+    ----------
+    path
+        A SpatialData zarr, Space Ranger `outs`, imzML, CSV, MAGPIE project, h5ad or h5mu.
+    msi
+        The MSI, when it lies in a file of its own.
+    opening
+        What a reader cannot know: sizes in µm, m/z wanted, roles, histology.
+    """
+    from napari_st2msi.io.open import open_any
+
+    return open_any(Path(path), None if msi is None else Path(msi), opening, progress=progress, cancelled=cancelled)
+
+
+def simulate(**choices: Any) -> Simulation:
+    """Return simulated sections with known truth; see `napari_st2msi.io.sample.simulate`."""
+    from napari_st2msi.io.sample import simulate
+
+    return simulate(**choices)
+
+
+def register(section: Section, landmarks: Any = None, *, transform: str = "affine") -> Registration:
+    """Lay MSI over ST by landmarks and keep the result in the section.
+
+    Parameters
+    ----------
+    landmarks
+        `Landmarks`, a CSV file of them, or None for those that came with the section.
+    transform
+        ``affine`` or ``similarity``; both may reflect.
+    """
+    from napari_st2msi.registration.landmarks import find_landmarks
+    from napari_st2msi.registration.persistence import apply
+    from napari_st2msi.registration.registration import fit
+
+    registration = fit(find_landmarks(section, landmarks), transform)
+    apply(section, registration)
+    return registration
+
+
+def pair(
+    section: Section,
+    choices: Pairing | None = None,
+    *,
+    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    cancelled: Callable[[], bool] = never,
+) -> PairedDataset:
+    """Give every spot its ions and keep the result in the section as table `msi_on_st`."""
+    from napari_st2msi.pairing.pair import keep, pair_section
+
+    result = pair_section(section, choices or Pairing(), progress=progress, cancelled=cancelled)
+    keep(section, result)
+    return result.dataset
+
+
+def paired_dataset(sections: Section | Sequence[Section]) -> PairedDataset:
+    """Return the paired spots of one or several sections that were paired before."""
+    from napari_st2msi.pairing.pair import stored
+
+    sections = [sections] if isinstance(sections, Section) else list(sections)
+    return PairedDataset.concat([stored(section) for section in sections])
+
+
+def evaluate(
+    paired: PairedDataset,
+    recipe: Recipe | None = None,
+    *,
+    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    cancelled: Callable[[], bool] = never,
+    scored: Callable[[float], None] | None = None,
+) -> Evaluation:
+    """Measure skill per ion on held-out spots, beside the baselines without genes.
+
+    Parameters
+    ----------
+    scored
+        Called after each fold with the median R² over ions so far.
+    """
+    from napari_st2msi.evaluation.evaluate import cross_validate
+
+    return cross_validate(paired, recipe or Recipe(), progress=progress, cancelled=cancelled, scored=scored)
+
+
+def train(
+    paired: PairedDataset,
+    recipe: Recipe | None = None,
+    *,
+    evaluation: Evaluation | None = None,
+    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    cancelled: Callable[[], bool] = never,
+) -> TrainedModel:
+    """Fit the model of the recipe on all covered spots; scores of `evaluation` travel with it."""
+    from napari_st2msi.training.fit import fit_model
+
+    return fit_model(paired, recipe or Recipe(), evaluation=evaluation, progress=progress, cancelled=cancelled)
+
+
+def load_model(folder: str | Path) -> TrainedModel:
+    """Load a model folder. No code from it runs."""
+    from napari_st2msi.training.folder import load
+
+    return load(Path(folder))
+
+
+def predict(model: TrainedModel, query: Section | AnnData) -> AnnData:
+    """Predict ions of a section (ST is enough) or of spots × genes, in measured units."""
+    return model.predict(query.st if isinstance(query, Section) else query)
+
+
+def keep_prediction(section: Section, prediction: AnnData) -> None:
+    """Put a prediction into the section as table `msi_predicted`, on the spots of that section."""
+    from napari_st2msi.training.keep import keep_prediction
+
+    keep_prediction(section, prediction)
+
+
+def save(section: Section, path: str | Path | None = None, *, overwrite: bool = False) -> Path:
+    """Write a section as SpatialData zarr; a crash leaves the old state.
+
+    Parameters
+    ----------
+    path
+        Where to; None updates the tables and transformations of the zarr it was opened from.
+    """
+    from napari_st2msi.io.store import save
+
+    return save(section, None if path is None else Path(path), overwrite=overwrite)

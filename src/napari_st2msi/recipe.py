@@ -1,0 +1,204 @@
+"""`Recipe`: every choice of a run, validated, YAML in and out.
+
+It is the one source for the forms in the docks, the options of the command line, the configuration of
+the workflow and what a saved model remembers. Field titles and descriptions are what users read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from napari_st2msi.errors import FileProblem, RecipeProblem
+
+
+class _Choices(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Pairing(_Choices):
+    """How MSI pixels become ion values of ST spots."""
+
+    method: Literal["overlap", "radius", "nearest", "inverse_distance", "sum"] = Field(
+        "overlap",
+        title="Method",
+        description="overlap: mean of the pixels weighted by the exact area they share with the spot; "
+        "radius: mean of the pixels whose centre is within the radius; nearest: mean of the k nearest; "
+        "inverse_distance: the k nearest weighted by 1/distance; sum: total signal by share of pixel area.",
+    )
+    radius_um: float = Field(
+        50.0, gt=0, title="Radius (µm)", description="For 'radius': how far a pixel's centre may lie."
+    )
+    k: int = Field(
+        4, ge=1, le=100, title="Neighbours", description="For 'nearest' and 'inverse_distance': how many pixels."
+    )
+    max_distance_um: float | None = Field(
+        None,
+        gt=0,
+        title="Farthest pixel (µm)",
+        description="For 'nearest' and 'inverse_distance': pixels beyond this do not count. "
+        "Empty: one and a half pixels.",
+    )
+    spot_diameter_um: float | None = Field(
+        None,
+        gt=0,
+        title="Spot diameter (µm)",
+        description="Empty: as the data says (55 µm for Visium).",
+    )
+    min_coverage: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        title="Least coverage",
+        description="Spots with a smaller share of their area under MSI pixels count as not measured.",
+    )
+    uncovered: Literal["drop", "nan"] = Field(
+        "drop",
+        title="Spots without MSI",
+        description="drop: leave them out; nan: keep them, with missing values. Never zero.",
+    )
+
+
+class Genes(_Choices):
+    """What models see of the genes. Everything is fitted on training spots only."""
+
+    log1p: bool = Field(True, title="Library size and log1p", description="Scale to the median total, then log(1+x).")
+    n_top: int | None = Field(
+        2000,
+        ge=1,
+        title="Variable genes",
+        description="Keep this many of the most variable genes of the training spots. Empty: all.",
+    )
+    min_spots: int = Field(
+        3, ge=0, title="Least spots per gene", description="Genes seen in fewer training spots are left out."
+    )
+    standardise: bool = Field(True, title="Standardise", description="Mean 0 and deviation 1 over training spots.")
+
+
+class Ions(_Choices):
+    """How ion intensities are scaled before a model learns them."""
+
+    normalisation: Literal["none", "tic"] = Field(
+        "none", title="Normalisation", description="tic: divide by the spot's total ion current."
+    )
+    log1p: bool = Field(True, title="log1p", description="Learn log(1+x): errors then count in ratios.")
+    min_spots: int = Field(
+        10,
+        ge=1,
+        title="Least spots per ion",
+        description="Ions present in fewer training spots are not learned, and the report says so.",
+    )
+
+
+class Model(_Choices):
+    """Which model, and how its two stages are put together."""
+
+    name: str = Field("two_stage", title="Model", description="Name in the model registry.")
+    combine: Literal["product", "mask"] = Field(
+        "product",
+        title="Combine stages",
+        description="product: probability of presence × intensity; "
+        "mask: the intensity where presence is likelier than the threshold, else nothing.",
+    )
+    threshold: float = Field(
+        0.5, gt=0, lt=1, title="Presence threshold", description="For 'mask', and for precision, recall and F1."
+    )
+    alphas: tuple[float, float] = Field(
+        (1e0, 1e7),
+        title="Ridge penalties",
+        description="Smallest and largest penalty tried; each ion gets its own, chosen inside the training spots.",
+    )
+    n_alphas: int = Field(20, ge=1, le=100, title="Penalties tried", description="On a logarithmic scale.")
+
+
+class Evaluation(_Choices):
+    """How skill is measured: always on spots that the model did not see."""
+
+    protocol: Literal["blocks", "leave_group_out"] = Field(
+        "blocks",
+        title="Held out",
+        description="blocks: squares of tissue with a buffer around them; "
+        "leave_group_out: whole sections, donors or regions.",
+    )
+    group: str = Field(
+        "section", title="Group", description="For 'leave_group_out': the column of obs that names the group."
+    )
+    n_folds: int = Field(5, ge=2, le=50, title="Folds", description="For 'blocks': into how many folds they go.")
+    block_um: float | None = Field(
+        None, gt=0, title="Block side (µm)", description="Empty: an eighth of the tissue's longer side."
+    )
+    buffer_um: float | None = Field(
+        None,
+        ge=0,
+        title="Buffer (µm)",
+        description="Training spots nearer than this to a held-out spot are left out. Empty: 1.5 spot pitches.",
+    )
+    seed: int = Field(0, ge=0, title="Seed", description="Of the assignment of blocks to folds.")
+
+
+class Recipe(_Choices):
+    """Every choice of a run.
+
+    Examples
+    --------
+    >>> recipe = Recipe.model_validate({"genes": {"n_top": 500}})
+    >>> recipe.genes.n_top, recipe.ions.log1p
+    (500, True)
+    """
+
+    pairing: Pairing = Field(default_factory=Pairing, title="Pairing")
+    genes: Genes = Field(default_factory=Genes, title="Genes")
+    ions: Ions = Field(default_factory=Ions, title="Ions")
+    model: Model = Field(default_factory=Model, title="Model")
+    evaluation: Evaluation = Field(default_factory=Evaluation, title="Evaluation")
+
+    def to_yaml(self) -> str:
+        """Return the recipe as YAML."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+    @classmethod
+    def from_yaml(cls, text: str) -> Recipe:
+        """Read a recipe from YAML; what is left out keeps its default.
+
+        Raises
+        ------
+        RecipeProblem
+            The text is not YAML, names something unknown or a value is out of range.
+        """
+        try:
+            return cls.model_validate(yaml.safe_load(text) or {})
+        except yaml.YAMLError as error:
+            raise RecipeProblem(f"The recipe is not valid YAML: {error}") from error
+        except ValidationError as error:
+            raise RecipeProblem(explain(error)) from error
+
+    @classmethod
+    def read(cls, path: str | Path) -> Recipe:
+        """Read a recipe from a YAML file.
+
+        Raises
+        ------
+        FileProblem
+            The file cannot be read.
+        RecipeProblem
+            Its content is not a recipe.
+        """
+        try:
+            return cls.from_yaml(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise FileProblem(f"The recipe '{path}' cannot be read: {error}") from error
+
+
+def explain(error: ValidationError) -> str:
+    """Return a pydantic error as sentences a user can act on."""
+    lines = []
+    for problem in error.errors():
+        where = ".".join(str(part) for part in problem["loc"]) or "recipe"
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"'{where}' is not a choice of the recipe.")
+        else:
+            lines.append(f"'{where}' is {problem['input']!r}: {problem['msg'][:1].lower()}{problem['msg'][1:]}.")
+    return " ".join(lines)
