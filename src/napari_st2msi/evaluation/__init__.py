@@ -1,0 +1,1 @@
+"""Splits, baselines, metrics: skill on spots that the model did not see."""

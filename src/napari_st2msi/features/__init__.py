@@ -1,0 +1,1 @@
+"""What models see of genes and ions; everything is fitted on training spots only."""

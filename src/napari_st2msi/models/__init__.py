@@ -1,0 +1,1 @@
+"""Models: the `Predictor` contract, the registry, one file a family."""

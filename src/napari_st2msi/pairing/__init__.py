@@ -1,0 +1,1 @@
+"""Overlap weights between pixels and spots, and what they aggregate."""

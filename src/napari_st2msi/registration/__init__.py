@@ -1,0 +1,1 @@
+"""Lay MSI over ST: landmarks, transforms, errors, persistence."""

@@ -1,0 +1,1 @@
+"""Fitting on all spots, and model folders."""

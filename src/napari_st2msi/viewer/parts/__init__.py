@@ -1,0 +1,1 @@
+"""The few shared pieces that all docks are made of."""
