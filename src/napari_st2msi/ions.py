@@ -52,8 +52,10 @@ def ion_frame(table: AnnData) -> pd.DataFrame:
         column = find_column(table.var.columns, wanted)
         frame[target] = "" if column is None else [_text(value) for value in table.var[column]]
     frame["label"] = [
-        ion_label(row.mz, row.name_, row.adduct) if np.isfinite(row.mz) else str(row.Index)
-        for row in frame.rename(columns={"name": "name_"}).itertuples()
+        ion_label(mz, name, adduct) if np.isfinite(mz) else str(key)
+        for key, mz, name, adduct in zip(
+            frame.index, frame["mz"].to_numpy(), frame["name"], frame["adduct"], strict=True
+        )
     ]
     return frame
 

@@ -82,7 +82,7 @@ def _channels(image: object) -> int:
     from spatialdata.models import get_axes_names, get_model
     from xarray import DataArray, DataTree
 
-    get_model(image)  # type: ignore[arg-type]
+    get_model(image)
     if isinstance(image, DataTree):
         image = next(iter(image["scale0"].values()))
     assert isinstance(image, DataArray)

@@ -147,18 +147,22 @@ def check_positions(xy: NDArray[np.floating] | None, table: AnnData, what: str) 
         raise DataProblem(f"The table of {what} is empty.")
     if xy is None:
         raise DataProblem(f"The {what} have no positions.")
-    xy = np.asarray(xy, dtype=float)
-    if xy.shape != (table.n_obs, 2):
+    positions: NDArray[np.float64] = np.asarray(xy, dtype=np.float64)
+    if positions.shape != (table.n_obs, 2):
         raise DataProblem(
-            f"There are {table.n_obs:,} {what} but positions of shape {xy.shape}; two columns are needed."
+            f"There are {table.n_obs:,} {what} but positions of shape {positions.shape}; two columns are needed."
         )
-    bad = int((~np.isfinite(xy)).any(axis=1).sum())
+    bad = int((~np.isfinite(positions)).any(axis=1).sum())
     if bad:
-        raise DataProblem(f"{bad:,} of {len(xy):,} {what} have no position (NaN or infinite). Remove them first.")
-    same = len(xy) - len(np.unique(xy, axis=0))
+        raise DataProblem(
+            f"{bad:,} of {len(positions):,} {what} have no position (NaN or infinite). Remove them first."
+        )
+    same = len(positions) - len(np.unique(positions, axis=0))
     if same:
-        raise DataProblem(f"{same:,} of {len(xy):,} {what} lie exactly on another one. Remove the duplicates first.")
-    return xy
+        raise DataProblem(
+            f"{same:,} of {len(positions):,} {what} lie exactly on another one. Remove the duplicates first."
+        )
+    return positions
 
 
 def _spot_shapes(
