@@ -41,17 +41,14 @@ class Grid:
         """
         if len(xy) == 0 or not np.isfinite(xy).all():
             return None
-        columns_rows = np.empty(xy.shape, dtype=np.int64)
-        origin = xy.min(axis=0)
-        pitch = [_pitch(xy[:, axis]) for axis in (0, 1)]
-        if all(np.isnan(pitch)):
-            pitch = [1.0, 1.0]
-        pitch = [pitch[1 - axis] if np.isnan(pitch[axis]) else pitch[axis] for axis in (0, 1)]
-        for axis in (0, 1):
-            position = (xy[:, axis] - origin[axis]) / pitch[axis]
-            columns_rows[:, axis] = np.rint(position)
-            if np.abs(position - columns_rows[:, axis]).max() > tolerance:
-                return None
+        along_x, along_y = _nodes(xy[:, 0], tolerance), _nodes(xy[:, 1], tolerance)
+        if along_x is None or along_y is None:
+            return None
+        (columns, x0, dx), (rows, y0, dy) = along_x, along_y
+        # A single row or column has no pitch of its own: it takes the other one's.
+        if np.isnan(dx) or np.isnan(dy):
+            dx = dy = 1.0 if np.isnan(dx) and np.isnan(dy) else float(np.nanmax([dx, dy]))
+        columns_rows = np.column_stack([columns, rows])
         width, height = columns_rows.max(axis=0) + 1
         if int(width) * int(height) > max(20 * len(xy), 10_000):
             return None
@@ -59,7 +56,7 @@ class Grid:
         index[columns_rows[:, 1], columns_rows[:, 0]] = np.arange(len(xy))
         if (index >= 0).sum() != len(xy):
             return None
-        to_um = np.array([[pitch[0], 0, origin[0]], [0, pitch[1], origin[1]], [0, 0, 1]], dtype=float)
+        to_um = np.array([[dx, 0, x0], [0, dy, y0], [0, 0, 1]], dtype=float)
         return cls(index, to_um)
 
     @property
@@ -88,13 +85,24 @@ class Grid:
         return Grid(self.index, matrix @ self.to_um)
 
 
-def _pitch(values: NDArray[np.float64]) -> float:
-    """Return the smallest step between distinct values, NaN when there is only one."""
-    distinct = np.unique(values)
+def _nodes(values: NDArray[np.float64], tolerance: float) -> tuple[NDArray[np.int64], float, float] | None:
+    """Return node numbers, origin and pitch of values that lie on a line of nodes, else None.
+
+    The pitch is NaN when there is one node only.
+    """
+    distinct, back = np.unique(values, return_inverse=True)
     steps = np.diff(distinct)
     if not len(steps):
-        return float("nan")
-    # Rounding splits one node into values a hair apart: such steps are not the pitch.
-    steps = steps[steps > 1e-3 * np.max(steps)]
-    # The median of the short steps survives jitter better than the minimum.
-    return float(np.median(steps[steps < 1.5 * steps.min()]))
+        return np.zeros(len(values), dtype=np.int64), float(distinct[0]), float("nan")
+    ascending = np.sort(steps)
+    # Either every step is a pitch or several, or jitter splits nodes into values a hair apart and
+    # the pitch begins above the widest relative gap between steps.
+    beyond = int(np.argmax(ascending[1:] / ascending[:-1])) + 1 if len(ascending) > 1 else 0
+    for candidate in (ascending[0], ascending[beyond]):
+        node = np.concatenate([[0], np.cumsum(np.rint(steps / candidate))])
+        if node[-1] == 0 or node[-1] > 1e6:
+            continue
+        pitch, origin = np.polyfit(node, distinct, 1)
+        if np.abs(distinct - (origin + pitch * node)).max() <= tolerance * pitch:
+            return node.astype(np.int64)[back], float(origin), float(pitch)
+    return None
