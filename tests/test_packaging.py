@@ -1,0 +1,110 @@
+"""What is shipped: the manifest, the wheel, the entry points, the change log."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import distribution, version
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+MANIFEST = ROOT / "src" / "napari_st2msi" / "napari.yaml"
+
+
+def run(*command: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    run("build", "--wheel", "--no-isolation", "--outdir", str(folder))
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_root_manifest_is_the_packaged_one() -> None:
+    link = ROOT / "napari.yaml"
+    assert link.is_symlink()
+    assert link.resolve() == MANIFEST
+    assert link.read_bytes() == MANIFEST.read_bytes()
+
+
+def test_the_editable_manifest_is_valid() -> None:
+    assert "valid" in run("npe2", "validate", "--imports", "napari-st2msi")
+
+
+def test_the_wheel_has_what_it_needs(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as files:
+        names = set(files.namelist())
+        assert files.read("napari_st2msi/napari.yaml") == MANIFEST.read_bytes()
+    assert "napari_st2msi/py.typed" in names
+    sources = {str(path.relative_to(MANIFEST.parent.parent)) for path in MANIFEST.parent.rglob("*.py")}
+    assert sources <= names
+    assert not [name for name in names if "__pycache__" in name or name.startswith("tests")]
+
+
+def test_the_wheel_s_manifest_is_valid(wheel: Path, tmp_path: Path) -> None:
+    run("pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(tmp_path), str(wheel))
+    found = run(
+        "npe2", "validate", "--imports", str(tmp_path / "napari_st2msi" / "napari.yaml"), PYTHONPATH=str(tmp_path)
+    )
+    assert "valid" in found
+    # By its name, as napari finds it: the copy on the path comes before the editable one.
+    code = "import npe2, napari_st2msi; print(napari_st2msi.__file__); npe2.PluginManifest.from_distribution('napari-st2msi')"
+    where = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert Path(where.stdout.strip()).is_relative_to(tmp_path)
+
+
+def test_entry_points_load() -> None:
+    points = {(point.group, point.name): point for point in distribution("napari-st2msi").entry_points}
+    assert callable(points["console_scripts", "napari-st2msi"].load())
+    manifest = points["napari.manifest", "napari-st2msi"]
+    assert (manifest.module, manifest.attr) == ("napari_st2msi", "napari.yaml")
+
+
+def test_the_change_log_knows_this_version() -> None:
+    import tomllib
+
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    headings = re.findall(r"^## \[([^\]]+)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert version("napari-st2msi") == declared
+    assert next(name for name in headings if name != "Unreleased") == declared
+
+
+def test_base_dependencies_bring_no_window() -> None:
+    needed = [line for line in distribution("napari-st2msi").requires or [] if "extra ==" not in line]
+    assert not [line for line in needed if re.match(r"(PyQt|PySide|torch|napari\[)", line)]
+
+
+def test_pins_meet_the_declared_requirements() -> None:
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in lines if "==" in line}
+    for line in distribution("napari-st2msi").requires or []:
+        requirement = Requirement(line)
+        name = canonicalize_name(requirement.name)
+        assert name in pins, f"{name} is not pinned in constraints.txt"
+        assert pins[name] in requirement.specifier, f"{name}=={pins[name]} is pinned, {requirement} is declared"
