@@ -1,0 +1,89 @@
+"""A line edit that finds one of many names while typing: genes, ions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from qtpy.QtCore import QStringListModel, Qt, Signal
+from qtpy.QtWidgets import QCompleter, QLineEdit, QWidget
+
+from napari_st2msi.viewer.parts.style import restyle
+
+
+class SearchEdit(QLineEdit):
+    """Finds one of many choices by any part of its words.
+
+    Parameters
+    ----------
+    placeholder
+        What can be typed here.
+    """
+
+    #: A choice was made; carries its key.
+    chosen = Signal(str)
+
+    def __init__(self, placeholder: str = "", parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._keys: dict[str, str] = {}
+        self._words: dict[str, str] = {}
+        self._key: str | None = None
+        self._model = QStringListModel(self)
+        completer = QCompleter(self._model, self)
+        completer.setCaseSensitivity(Qt.CaseSensitivity.CaseInsensitive)
+        completer.setFilterMode(Qt.MatchFlag.MatchContains)
+        completer.setMaxVisibleItems(12)
+        completer.activated[str].connect(self._choose)
+        self.setCompleter(completer)
+        self.setPlaceholderText(placeholder)
+        self.setClearButtonEnabled(True)
+        self.returnPressed.connect(self._on_return)
+        self.textEdited.connect(lambda _: self._mark(False))
+
+    def set_choices(self, choices: Iterable[tuple[str, str]]) -> None:
+        """Set what can be chosen, as (key, words); equal words keep the first key."""
+        self._keys, self._words = {}, {}
+        for key, words in choices:
+            self._keys.setdefault(words, key)
+            self._words[key] = words
+        self._model.setStringList(list(self._keys))
+        if self._key not in self._words:
+            self.choose(None)
+
+    @property
+    def key(self) -> str | None:
+        """The key chosen last, None when nothing is chosen."""
+        return self._key
+
+    def choose(self, key: str | None) -> None:
+        """Show a choice without announcing it."""
+        self._key = key if key in self._words else None
+        self.setText("" if self._key is None else self._words[self._key])
+        self._mark(False)
+
+    def _on_return(self) -> None:
+        words = self.text().strip()
+        match = words if words in self._keys else self._only_match(words)
+        if match is None:
+            self._mark(bool(words))
+        else:
+            self._choose(match)
+
+    def _only_match(self, words: str) -> str | None:
+        """Return the one choice meant: equal but for case, or else the only one that contains the words."""
+        lower = words.lower()
+        if not lower:
+            return None
+        equal = [choice for choice in self._keys if choice.lower() == lower]
+        found = equal or [choice for choice in self._keys if lower in choice.lower()]
+        return found[0] if len(found) == 1 or equal else None
+
+    def _choose(self, words: str) -> None:
+        self._key = self._keys[words]
+        self.setText(words)
+        self._mark(False)
+        self.chosen.emit(self._key)
+
+    def _mark(self, wrong: bool) -> None:
+        self.setProperty("wrong", "true" if wrong else "false")
+        self.setToolTip("Several names or none contain this. Pick one from the list." if wrong else "")
+        restyle(self)
