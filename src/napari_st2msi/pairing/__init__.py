@@ -1,1 +1,1 @@
-"""Overlap weights between pixels and spots, and what they aggregate."""
+"""Pairing: which MSI pixels lie over which ST spot, and what a spot's ions are then."""
