@@ -1,0 +1,1 @@
+"""The parts of a simulated section: tissue, fields, expression, ions, pose, histology."""
