@@ -1,0 +1,72 @@
+"""Commands that open a window. They alone lead up to the viewer, and only when they run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from napari_st2msi.cli.console import Run, written
+from napari_st2msi.cli.sections import MsiOption, PathArgument, open_path
+from napari_st2msi.errors import FileProblem
+from napari_st2msi.io.opening import Opening
+
+
+def view(path: PathArgument, msi: MsiOption = None, *, opening: Opening, run: Run) -> None:
+    """Open a section in napari, with the docks beside it.
+
+    Examples:
+
+      napari-st2msi view section.zarr
+
+      napari-st2msi view outs/ --msi brain.imzML
+    """
+    _need_display()
+    from napari_st2msi.viewer.window import open_window, stay
+
+    section = open_path(path, msi, opening, run)
+    open_window(section)
+    stay()
+    run.result({"section": section.name}, lines={})
+
+
+def demo(
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where results and screenshots go.")
+    ] = Path("demo-output"),
+    window: Annotated[
+        bool, typer.Option("--window/--no-window", help="Leave the window open at the end, or close it.")
+    ] = True,
+    *,
+    run: Run,
+) -> None:
+    """Do the main job in napari, on a simulated section: register, pair, train, look.
+
+    Leaves a report, a table of scores, the section, the model and screenshots in the folder.
+
+    Examples:
+
+      napari-st2msi demo
+
+      xvfb-run -a napari-st2msi demo --no-window
+    """
+    _need_display()
+    from napari_st2msi.viewer.demo import show
+
+    facts = show(out, stay=window, say=run.say)
+    run.result(facts, lines={name: written(path) for name, path in facts["written"].items()} | {"seconds": facts["seconds"]})
+
+
+def _need_display() -> None:
+    """Refuse in words where Qt would abort the program."""
+    chosen = os.environ.get("QT_QPA_PLATFORM")
+    if sys.platform.startswith("linux") and not (
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or chosen
+    ):
+        raise FileProblem(
+            "There is no display to open a window on. Put 'xvfb-run -a' before the command to draw on a virtual one, "
+            "or use the commands that need none: convert, register, pair, train, predict."
+        )
