@@ -67,6 +67,23 @@ def test_polygons_with_different_numbers_of_corners_keep_their_areas() -> None:
     np.testing.assert_allclose(outlines.centres[0], [18, 18])
 
 
+def test_centres_of_polygons_are_their_centroids() -> None:
+    rng = np.random.default_rng(3)
+    angle = np.sort(rng.uniform(0, 2 * np.pi, (30, 6)), axis=1)
+    stars = 4e5 + rng.uniform(1, 9, (30, 6, 1)) * np.stack([np.cos(angle), np.sin(angle)], axis=2)
+    shapes = [shapely.Polygon(star[: 3 + i % 4]) for i, star in enumerate(stars)]
+    shapes.append(shapely.Polygon([(0, 0), (9, 0), (9, 9), (0, 9)], [[(1, 1), (2, 1), (2, 2)]]))
+    shapes.append(shapely.MultiPolygon([shapely.box(0, 0, 1, 1), shapely.box(3, 0, 4, 1)]))
+    shapes.append(shapely.Polygon([(5, 5), (7, 5), (9, 5)]))  # no area: the middle of its extent
+    element = ShapesModel.parse(geopandas.GeoDataFrame(geometry=shapes))
+    outlines = outlines_of(element, np.arange(33), np.eye(3), name="cells")
+    expected = shapely.get_coordinates([shapely.centroid(shape) for shape in shapes])
+    np.testing.assert_allclose(outlines.centres[:30], expected[:30], atol=1e-8)
+    # Holes are filled and several pieces stood for by their hull.
+    np.testing.assert_allclose(outlines.centres[30:], [[4.5, 4.5], [2, 0.5], [7, 5]], atol=1e-12)
+    np.testing.assert_allclose(outlines.area[30:], [81, 4, 0])
+
+
 def test_discs_scale_with_their_transformation() -> None:
     frame = ShapesModel.parse(np.array([[1.0, 2.0]]), geometry=0, radius=10.0)
     outlines = outlines_of(frame, np.array([0]), np.array([[0.0, -0.5, 0], [0.5, 0, 0], [0, 0, 1]]), name="spots")

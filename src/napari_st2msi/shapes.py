@@ -128,18 +128,34 @@ def _scale(matrix: NDArray[np.float64], name: str) -> float:
 def _polygons(geometry: Any, matrix: NDArray[np.float64]) -> Outlines:
     import shapely
 
-    rings = shapely.get_exterior_ring(geometry)
-    if shapely.is_missing(rings).any():
+    geometry = np.asarray(geometry, dtype=object)
+    if (shapely.get_type_id(geometry) != shapely.GeometryType.POLYGON).any():
         # A multipolygon is stood for by its hull: spots and pixels are single pieces.
-        rings = shapely.get_exterior_ring(shapely.convex_hull(geometry))
-    coordinates, owner = shapely.get_coordinates(rings, return_index=True)
-    count = np.bincount(owner, minlength=len(rings))
+        geometry = np.where(
+            shapely.get_type_id(geometry) == shapely.GeometryType.POLYGON, geometry, shapely.convex_hull(geometry)
+        )
+    if shapely.get_num_interior_rings(geometry).any():
+        geometry = shapely.get_exterior_ring(geometry)
+    coordinates, owner = shapely.get_coordinates(geometry, return_index=True)
+    count = np.bincount(owner, minlength=len(geometry))
     first = np.concatenate([[0], np.cumsum(count)[:-1]])
     # The last coordinate of a ring repeats the first; short rings repeat their last corner.
     step = np.minimum(np.arange(count.max() - 1)[None, :], count[:, None] - 2)
     corners = _apply(matrix, coordinates[first[:, None] + step].reshape(-1, 2)).reshape(*step.shape, 2)
-    centres = _apply(matrix, shapely.get_coordinates(shapely.centroid(geometry)))
-    return Outlines(centres, corners=corners)
+    return Outlines(_centroids(corners), corners=corners)
+
+
+def _centroids(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return (n, 2) centroids of (n, k, 2) polygons; of those without area the middle of their extent."""
+    origin = corners[:, :1]
+    here = corners - origin
+    after = np.roll(here, -1, axis=1)
+    cross = here[..., 0] * after[..., 1] - after[..., 0] * here[..., 1]
+    twice = cross.sum(axis=1)[:, None]
+    moment = ((here + after) * cross[..., None]).sum(axis=1)
+    flat = np.abs(twice) < 1e-12 * np.maximum((here**2).sum(axis=(1, 2))[:, None], 1e-300)
+    inside = np.where(flat, (here.min(axis=1) + here.max(axis=1)) / 2, moment / np.where(flat, 1.0, 3 * twice))
+    return np.asarray(origin[:, 0] + inside)
 
 
 def _label_centres(element: Any, instances: NDArray[Any], name: str) -> NDArray[np.float64]:
