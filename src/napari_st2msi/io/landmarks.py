@@ -1,4 +1,4 @@
-"""Landmarks as two points elements, in the order in which they were clicked."""
+"""Landmarks inside a SpatialData: two points elements, one on each side, joined by their ids."""
 
 from __future__ import annotations
 
@@ -15,56 +15,73 @@ from napari_st2msi.section import MSI_SYSTEM, SYSTEM
 if TYPE_CHECKING:
     from spatialdata import SpatialData
 
-LANDMARKS_ST, LANDMARKS_MSI = "landmarks_st", "landmarks_msi"
+#: Points on the ST side (fixed, in ``st2msi``) and on the MSI side (moving, in ``st2msi_msi``).
+FIXED, MOVING = "landmarks_st", "landmarks_msi"
 
 
 def landmark_elements(
-    ids: Sequence[str], moving_xy: NDArray[np.floating], fixed_xy: NDArray[np.floating]
+    ids: Sequence[str | int] | NDArray[Any],
+    moving_xy: NDArray[np.floating],
+    fixed_xy: NDArray[np.floating],
 ) -> dict[str, Any]:
-    """Return the points elements `landmarks_st` and `landmarks_msi`.
+    """Return the two points elements of a set of landmarks.
 
     Parameters
     ----------
     ids
-        One stable name a pair.
-    moving_xy, fixed_xy
-        (n, 2) µm: on the MSI (``st2msi_msi``) and on the ST (``st2msi``).
+        (n,) a stable id of each pair; kept in the column `id` of both elements.
+    moving_xy
+        (n, 2) µm in ``st2msi_msi``.
+    fixed_xy
+        (n, 2) µm in ``st2msi``.
+
+    Returns
+    -------
+    Elements by name, to be put into `SpatialData.points`.
 
     Raises
     ------
     DataProblem
-        Two pairs have the same name, or the sides have different numbers of points.
+        Ids repeat, a position is not a number, or the three differ in length.
     """
     from spatialdata.models import PointsModel
     from spatialdata.transformations import Identity
 
-    if len(set(ids)) != len(ids):
-        raise DataProblem("Two landmarks have the same name. Give each its own.")
-    if not len(ids) == len(moving_xy) == len(fixed_xy):
-        raise DataProblem("Every landmark needs one point on the MSI and one on the ST.")
+    names = np.asarray(ids)
+    if len(np.unique(names)) != len(names):
+        raise DataProblem("Two landmarks have the same id. Give each pair its own.")
     elements = {}
-    for element, xy, system in ((LANDMARKS_ST, fixed_xy, SYSTEM), (LANDMARKS_MSI, moving_xy, MSI_SYSTEM)):
-        frame = pd.DataFrame(np.asarray(xy, dtype=float).reshape(-1, 2), columns=["x", "y"])
-        frame["id"] = [str(name) for name in ids]
-        elements[element] = PointsModel.parse(frame, transformations={system: Identity()})
+    for name, xy, system in ((MOVING, moving_xy, MSI_SYSTEM), (FIXED, fixed_xy, SYSTEM)):
+        positions: NDArray[np.float64] = np.asarray(xy, dtype=np.float64)
+        if positions.shape != (len(names), 2) or not np.isfinite(positions).all():
+            raise DataProblem(f"{len(names)} landmarks need as many positions in µm on both sides.")
+        frame = pd.DataFrame({"x": positions[:, 0], "y": positions[:, 1], "id": names})
+        elements[name] = PointsModel.parse(frame, transformations={system: Identity()})
     return elements
 
 
 def read_landmark_elements(
     sdata: SpatialData,
-) -> tuple[list[str], NDArray[np.float64], NDArray[np.float64]] | None:
-    """Return ids, (n, 2) MSI and (n, 2) ST positions in µm; None where a section has no landmarks.
+) -> tuple[NDArray[Any], NDArray[np.float64], NDArray[np.float64]] | None:
+    """Return ids (n,), MSI positions (n, 2) and ST positions (n, 2) in µm, or None where there are none.
 
-    Pairs are matched by id; a point without its counterpart is left out.
+    Pairs are matched by id, in the order of the MSI side; a point without counterpart is left out.
     """
-    from spatialdata import transform
-
-    if LANDMARKS_ST not in sdata.points or LANDMARKS_MSI not in sdata.points:
+    if MOVING not in sdata.points or FIXED not in sdata.points:
         return None
-    sides = []
-    for element, system in ((LANDMARKS_MSI, MSI_SYSTEM), (LANDMARKS_ST, SYSTEM)):
-        frame = transform(sdata.points[element], to_coordinate_system=system).compute()
-        sides.append(frame.assign(id=frame["id"].astype(str)).set_index("id")[["x", "y"]])
-    moving, fixed = sides
-    ids = [name for name in moving.index if name in fixed.index]
-    return ids, moving.loc[ids].to_numpy(dtype=float), fixed.loc[ids].to_numpy(dtype=float)
+    moving, fixed = (_in_um(sdata.points[name], system) for name, system in ((MOVING, MSI_SYSTEM), (FIXED, SYSTEM)))
+    ids = moving.index.intersection(fixed.index, sort=False)
+    return ids.to_numpy(), moving.loc[ids].to_numpy(), fixed.loc[ids].to_numpy()
+
+
+def _in_um(points: Any, system: str) -> pd.DataFrame:
+    """Return x and y in µm, indexed by landmark id."""
+    from spatialdata.transformations import get_transformation
+
+    frame = points.compute()
+    known = get_transformation(points, get_all=True)
+    if "id" not in frame or not frame["id"].is_unique or system not in known:
+        raise DataProblem("The landmarks in this file have no ids or no coordinate system, so they cannot be used.")
+    matrix = np.asarray(known[system].to_affine_matrix(("x", "y"), ("x", "y")), dtype=float)
+    xy = frame[["x", "y"]].to_numpy(dtype=float) @ matrix[:2, :2].T + matrix[:2, 2]
+    return pd.DataFrame(xy, columns=["x", "y"], index=pd.Index(frame["id"]))
