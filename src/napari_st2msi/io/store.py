@@ -1,174 +1,215 @@
-"""Write a section as SpatialData zarr, so that a crash at any moment leaves the old state or the new.
-
-The new store is built whole in a hidden folder beside its destination and then renamed into place.
-Where a store is updated, everything that did not change is linked, not copied, so a large image costs
-nothing.
-"""
+"""A section onto disk, such that at any moment either the old state or the new one is there."""
 
 from __future__ import annotations
 
 import errno
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 from napari_st2msi.errors import FileProblem
+from napari_st2msi.io.landmarks import FIXED, MOVING
+from napari_st2msi.roles import PAIRED_TABLE, PREDICTED_TABLE
 from napari_st2msi.section import Section
 
 if TYPE_CHECKING:
     from spatialdata import SpatialData
 
-_NEW, _OLD = ".writing", ".replaced"
+#: Version of what this package writes into `SpatialData.attrs`.
+LAYOUT = 1
+_OURS = {"tables": (PAIRED_TABLE, PREDICTED_TABLE), "points": (FIXED, MOVING)}
+_ROOT_FILES = ("zarr.json", ".zgroup")
+#: Files that say how an array or group is built. Everything else is content and never changed in place.
+_METADATA = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
+_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows knows no quota
 
 
 def save(section: Section, path: Path | None = None, *, overwrite: bool = False) -> Path:
-    """Write a section; see `napari_st2msi.pipeline.save`.
+    """Write a section as SpatialData zarr.
+
+    Everything is written beside the target and renamed into its place. A crash leaves the old state or
+    the new one; what it leaves beside them is removed by the next save.
 
     Parameters
     ----------
+    section
+        Its `path` becomes the zarr that was written.
     path
-        Where to; None, or the zarr the section was opened from, updates that zarr: its tables,
-        points, shapes, transformations and what this package remembers.
+        Where to. None updates the zarr that the section was opened from: paired and predicted tables,
+        landmarks, all shapes, whatever is new, transformations and attributes. Images, labels, and the
+        measured tables stay as they are on disk.
     overwrite
-        Whether another zarr that is already there may be replaced.
+        Replace a zarr that is already at `path`.
 
     Returns
     -------
-    Where it was written to.
+    Where it was written.
 
     Raises
     ------
     FileProblem
-        There is something at the path already, or it cannot be written (permission, disk full).
+        There is nothing to update, something else is in the way, the folder is missing or cannot be
+        written, or the disk is full.
     """
-    destination = section.path if path is None else Path(path).expanduser().absolute()
-    if destination is None:
-        raise FileProblem(f"Section '{section.name}' was not opened from a zarr. Say where to save it.")
-    own = section.sdata.path is not None and Path(section.sdata.path).absolute() == destination
-    if not own:
-        _check_free(destination, overwrite)
-    section.remember(version=1, name=section.name, roles=vars(section.roles).copy())
-    with _in_words(destination):
-        recover(destination)
-        with replacing(destination) as new:
-            if own and is_zarr(destination):
-                _update(section.sdata, destination, new)
-            else:
-                section.sdata.write(new, update_sdata_path=False)
-        section.sdata.path = destination
-    section.path = destination
-    return destination
-
-
-@contextmanager
-def replacing(destination: Path) -> Iterator[Path]:
-    """Give a path beside `destination` to write to; rename it into place when the block ends well.
-
-    When the block fails, what was written is removed and `destination` is as it was.
-    """
-    new = destination.with_name(f".{destination.name}{_NEW}-{uuid4().hex[:8]}")
-    old = destination.with_name(f".{destination.name}{_OLD}")
+    target = _own_zarr(section) if path is None else Path(path).expanduser().resolve()
+    if path is not None:
+        _check_parent(target)
+        recover(target)
+        _check_free(target, overwrite)
+    section.remember(version=LAYOUT, name=section.name, roles=vars(section.roles).copy())
+    new, old = _sibling(target, "new"), _sibling(target, "old")
     try:
-        yield new
-        if destination.exists():
-            # Two renames: between them only the aside copy exists, which `recover` puts back.
-            os.replace(destination, old)
-        os.replace(new, destination)
+        _remove(new)
+        _remove(old)
+        if path is None and _is_current(target):
+            _clone(target, new)
+            _update(section.sdata, new)
+        else:
+            _shell(section.sdata).write(new)
+        was_backed = _backed_by(section.sdata, target)
+        _swap(new, target, old)
+    except OSError as error:
+        _remove(new)
+        raise FileProblem(_in_words(error, target)) from error
     except BaseException:
         _remove(new)
-        recover(destination)
         raise
-    _remove(old)
+    if path is not None and was_backed:
+        # What is still to be read comes from the files just replaced, whose chunks may differ.
+        section.sdata = read_store(target)
+        section.forget_caches()
+    section.sdata.path = target
+    section.path = target
+    return target
 
 
-def recover(destination: Path) -> None:
-    """Put back or clear away what a killed write left beside `destination`."""
-    old = destination.with_name(f".{destination.name}{_OLD}")
-    if old.exists():
-        if destination.exists():
-            _remove(old)
-        else:
-            os.replace(old, destination)
-    if destination.parent.is_dir():
-        for left in destination.parent.glob(f".{destination.name}{_NEW}-*"):
-            _remove(left)
+def recover(path: Path) -> None:
+    """Put the old state back where a crash in the middle of a save left only that."""
+    old = _sibling(path, "old")
+    if not path.exists() and old.is_dir():
+        os.rename(old, path)
 
 
-def is_zarr(path: Path) -> bool:
-    """Tell whether a folder is a zarr group of either generation."""
-    return any((path / name).is_file() for name in ("zarr.json", ".zgroup"))
+def is_store(path: Path) -> bool:
+    """Tell whether a folder is the root of a zarr store."""
+    return path.is_dir() and any((path / name).is_file() for name in _ROOT_FILES)
 
 
-def _update(sdata: SpatialData, destination: Path, new: Path) -> None:
-    """Build at `new` what is at `destination` with the changed elements of `sdata`."""
+def read_store(path: Path) -> SpatialData:
+    """Read a SpatialData zarr; images and points stay on disk until they are looked at."""
+    import spatialdata
+
+    with warnings.catch_warnings():
+        # About older layouts and tables whose element is elsewhere: neither is the user's to act on.
+        warnings.simplefilter("ignore", UserWarning)
+        return spatialdata.read_zarr(path)
+
+
+def _own_zarr(section: Section) -> Path:
+    if section.path is not None:
+        recover(section.path)
+    if section.path is None or not is_store(section.path):
+        raise FileProblem(f"Section '{section.name}' was not opened from a zarr. Say where to write it.")
+    return section.path.resolve()
+
+
+def _check_parent(target: Path) -> None:
+    if not target.parent.is_dir():
+        raise FileProblem(f"The folder '{target.parent}' does not exist. Make it first, or choose another place.")
+
+
+def _check_free(target: Path, overwrite: bool) -> None:
+    if not target.exists():
+        return
+    if not overwrite:
+        raise FileProblem(f"'{target}' is already there. Choose another name, or allow it to be overwritten.")
+    if not is_store(target):
+        raise FileProblem(f"'{target}' is there and is no zarr, so it is not overwritten. Choose another name.")
+
+
+def _sibling(target: Path, what: str) -> Path:
+    return target.with_name(f".{target.name}.st2msi-{what}")
+
+
+def _is_current(target: Path) -> bool:
+    """Tell whether elements can be added; older layouts (zarr 2) are written anew as a whole."""
+    return (target / "zarr.json").is_file()
+
+
+def _clone(source: Path, clone: Path) -> None:
+    """Copy a store by hard links: no content is copied where the file system can link.
+
+    What describes content is copied for real, since that is what an update changes.
+    """
+    for folder, _, files in os.walk(source, followlinks=True):
+        here = clone / Path(folder).relative_to(source)
+        here.mkdir()
+        for name in files:
+            if name in _METADATA or not _linked(Path(folder, name), here / name):
+                shutil.copy2(Path(folder, name), here / name)
+
+
+def _linked(origin: Path, link: Path) -> bool:
+    try:
+        os.link(origin, link)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise
+        return False
+    return True
+
+
+def _update(sdata: SpatialData, store: Path) -> None:
+    """Bring a clone of the store that `sdata` was read from up to date."""
+    shell = _shell(sdata)
+    shell.path = store
+    for kind, name, _ in list(shell.gen_elements()):
+        element = store / kind / name
+        if kind == "shapes" or name in _OURS.get(kind, ()) or not element.exists():
+            _remove(element)
+            shell.write_element(name)
+    for kind, names in _OURS.items():
+        for name in names:
+            if name not in shell:
+                _remove(store / kind / name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        for _, name, _ in list(shell.gen_spatial_elements()):
+            shell.write_transformations(name)
+    shell.write_attrs()
+    shell.write_consolidated_metadata()
+
+
+def _shell(sdata: SpatialData) -> SpatialData:
+    """Return another SpatialData around the same elements, to write from without touching the first."""
     from spatialdata import SpatialData
 
-    _link_tree(destination, new)
-    # Images and labels are lazy and read from `destination` itself: they stay as they are on disk.
-    changing = {name: element for kind, name, element in sdata.gen_elements() if kind not in ("images", "labels")}
-    fresh = new / ".fresh"
-    SpatialData.init_from_elements(changing, attrs=sdata.attrs).write(fresh)
-    for kind in ("tables", "points", "shapes"):
-        _remove(new / kind)
-        if (fresh / kind).is_dir():
-            os.replace(fresh / kind, new / kind)
-    _remove(fresh)
-    view = SpatialData.init_from_elements(
-        {name: element for _, name, element in sdata.gen_elements()}, attrs=sdata.attrs
-    )
-    view.path = new
-    for name in [*sdata.images, *sdata.labels]:
-        view.write_transformations(name)
-    view.write_attrs()
-    view.write_consolidated_metadata()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return SpatialData.init_from_elements(
+            {name: element for _, name, element in sdata.gen_elements()}, attrs=sdata.attrs
+        )
 
 
-def _link_tree(source: Path, target: Path) -> None:
-    """Copy a store by links; its metadata, which is rewritten in place, is copied for real."""
-    names = {"zarr.json", ".zattrs", ".zgroup", ".zmetadata", ".zarray"}
+def _backed_by(sdata: SpatialData, path: Path) -> bool:
+    from spatialdata import get_dask_backing_files
 
-    def link(a: str, b: str) -> str:
-        if Path(a).name not in names:
-            try:
-                os.link(a, b)
-                return b
-            except OSError:  # another file system, or one without links
-                pass
-        return str(shutil.copy2(a, b))
-
-    shutil.copytree(source, target, copy_function=link, symlinks=True)
+    return any(Path(file).resolve().is_relative_to(path) for file in get_dask_backing_files(sdata))
 
 
-def _check_free(destination: Path, overwrite: bool) -> None:
-    if not destination.parent.is_dir():
-        raise FileProblem(f"The folder '{destination.parent}' does not exist. Make it first, or choose another.")
-    if not destination.exists():
-        return
-    if not is_zarr(destination):
-        raise FileProblem(f"'{destination}' is there already and is not a zarr. Choose another name.")
-    if not overwrite:
-        raise FileProblem(f"'{destination}' is there already. Allow it to be replaced, or choose another name.")
-
-
-@contextmanager
-def _in_words(destination: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise FileProblem(
-                f"The disk is full: '{destination}' was not written and is as it was before. "
-                "Free some space, or save elsewhere."
-            ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise FileProblem(
-                f"'{destination}' may not be written: the folder is read-only. Save to another folder."
-            ) from error
-        raise FileProblem(f"'{destination}' could not be written: {error}. It is as it was before.") from error
+def _swap(new: Path, target: Path, old: Path) -> None:
+    if target.exists():
+        os.rename(target, old)
+        try:
+            os.rename(new, target)
+        except OSError:
+            os.rename(old, target)
+            raise
+        _remove(old)
+    else:
+        os.rename(new, target)
 
 
 def _remove(path: Path) -> None:
@@ -176,3 +217,11 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def _in_words(error: OSError, target: Path) -> str:
+    if error.errno in _FULL:
+        return f"The disk is full: '{target}' was not written, and what was there is unchanged. Free some space."
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"You may not write in '{target.parent}'. Choose another folder, or ask for the right to write there."
+    return f"'{target}' could not be written ({error.strerror or error}). What was there is unchanged."
