@@ -106,6 +106,12 @@ class Model(_Choices):
     threshold: float = Field(
         0.5, gt=0, lt=1, title="Presence threshold", description="For 'mask', and for precision, recall and F1."
     )
+    directions: int | None = Field(
+        256,
+        ge=1,
+        title="Directions",
+        description="Linear models work on this many principal directions of the genes. Empty: all.",
+    )
     alphas: tuple[float, float] = Field(
         (1e0, 1e7),
         title="Ridge penalties",

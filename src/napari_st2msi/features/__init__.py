@@ -1,1 +1,1 @@
-"""What models see of genes and ions; everything is fitted on training spots only."""
+"""Features: what models see of genes and ions, always fitted on training spots only."""

@@ -1,0 +1,272 @@
+"""Skill per ion on spots that the model did not see, beside what works without genes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_st2msi.errors import DataProblem
+from napari_st2msi.evaluation.metrics import MEASURES, Tally
+from napari_st2msi.evaluation.spatial import morans_i, neighbour_graph
+from napari_st2msi.evaluation.splits import Fold, SpatialBlocks, make_folds
+from napari_st2msi.evaluation.verdict import SKILL, gain_over_position, verdicts
+from napari_st2msi.features.ions import IonScale
+from napari_st2msi.ions import ion_frame
+from napari_st2msi.models.base import prediction
+from napari_st2msi.models.registry import BASELINES, model_class
+from napari_st2msi.paired import PairedDataset, check_values
+from napari_st2msi.progress import Progress, check, never
+from napari_st2msi.recipe import Recipe
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+# Names in the flat table; measures of presence say so.
+_FLAT = {
+    **{name: name for name in MEASURES},
+    "precision": "presence_precision",
+    "recall": "presence_recall",
+    "f1": "presence_f1",
+    "roc_auc": "presence_auc",
+    "pr_auc": "presence_pr_auc",
+}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a cross-validation found.
+
+    Attributes
+    ----------
+    table
+        Ions × (predictor, measure). Predictors are the model and the baselines; measures are those
+        of `napari_st2msi.evaluation.metrics.MEASURES`. Under ``ion``: what is known of each ion (`mz`,
+        `name`, `formula`, `adduct`, `label`), `prevalence`, `n_present`, `mean_intensity`, `moran_i`,
+        `learnable`, `gain` and `verdict`.
+    prediction
+        Held-out spots × ions as the model predicted them, each value out of fold; `obs["fold"]` says
+        in which. Layer `presence`, and `measured`: the intensities in the same units (after the
+        recipe's normalisation). `var` is `flat()`.
+    protocol
+        How spots were held out, in plain values; `note` and `gain` say it in words.
+    folds
+        The splits, as positions among the covered spots (those of `prediction`).
+    model
+        Name of the model.
+    """
+
+    table: pd.DataFrame
+    prediction: AnnData
+    protocol: dict[str, Any]
+    folds: list[Fold]
+    model: str
+
+    def flat(self) -> pd.DataFrame:
+        """Return ions × plain columns, for CSV, `AnnData.var` and the table of ions.
+
+        Columns: `mz`, `name`, `formula`, `adduct`, `label`; `r2`, `pearson`, `spearman`, `rmse`, `gain`;
+        `r2_mean`, `r2_counts`, `r2_coordinates`, `r2_position`; `presence_auc`, `presence_pr_auc`,
+        `presence_f1`, `presence_precision`, `presence_recall`; `prevalence`, `n_present`,
+        `mean_intensity`, `moran_i`, `learnable`, `verdict`.
+        """
+        return _flat(self.table, self.model)
+
+    def summary(self) -> dict[str, Any]:
+        """Return plain values: per predictor the quartiles of each measure over ions, and shares of ions.
+
+        ``share_skill`` is the share of learnable ions with R² above 0.02, ``share_gain`` that with a
+        gain over position above 0.02. Nothing is pooled over ions.
+        """
+        ion = self.table["ion"]
+        learnable = ion["learnable"].to_numpy(dtype=bool)
+        predictors = {}
+        for name in self.table.columns.get_level_values(0).unique().drop("ion"):
+            scores = self.table[name][learnable].astype(float)
+            entry: dict[str, Any] = {measure: _quartiles(scores[measure]) for measure in scores}
+            entry["share_skill"] = float((scores["r2"] > SKILL).mean()) if len(scores) else None
+            predictors[str(name)] = entry
+        gain = ion["gain"][learnable].astype(float)
+        return {
+            "model": self.model,
+            "protocol": self.protocol,
+            "n_spots": int(self.prediction.n_obs),
+            "n_ions": len(self.table),
+            "n_learnable": int(learnable.sum()),
+            "predictors": predictors,
+            "gain": _quartiles(gain),
+            "share_gain": float((gain > SKILL).mean()) if len(gain) else None,
+            "verdicts": {str(key): int(count) for key, count in ion["verdict"].value_counts().items()},
+        }
+
+
+def cross_validate(
+    paired: PairedDataset,
+    recipe: Recipe | None = None,
+    *,
+    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    cancelled: Callable[[], bool] = never,
+    scored: Callable[[float], None] | None = None,
+) -> Evaluation:
+    """Fit on all folds but one, predict that one, and score per ion; baselines likewise.
+
+    Spots without measured ions are left out. Everything that is fitted, scales included, sees the
+    training spots of the fold only.
+
+    Parameters
+    ----------
+    scored
+        Called after each fold with the model's median R² over learnable ions so far.
+
+    Raises
+    ------
+    DataProblem
+        No spot has measured ions, or values are missing, infinite or negative.
+    RecipeProblem
+        The choices do not fit the data; see `napari_st2msi.evaluation.splits.make_folds`.
+    ModelProblem
+        A fold has too few spots to learn from.
+    """
+    recipe = Recipe() if recipe is None else recipe
+    names = list(dict.fromkeys([recipe.model.name, *BASELINES]))
+    classes = {name: model_class(name) for name in names}
+    paired, dropped = covered_spots(paired)
+    folds = make_folds(paired, recipe.evaluation)
+    whole = IonScale(recipe.ions).fit(paired.ions)
+    learnable = whole.learnable_.copy()
+    tallies = {name: Tally(paired.ions.n_vars, recipe.model.threshold) for name in names}
+    kept = {name: np.full(paired.ions.shape, np.nan, dtype=np.float32) for name in ("mean", "presence", "measured")}
+    fold_of = np.full(len(paired), "", dtype=object)
+    for number, fold in enumerate(folds):
+        train, held = paired.select(fold.train), paired.select(fold.test)
+        scale = IonScale(recipe.ions).fit(train.ions)
+        learnable &= scale.learnable_
+        truth, reference = scale.forward(held.ions), scale.forward(train.ions).mean(axis=0)
+        kept["measured"][fold.test], fold_of[fold.test] = scale.inverse(truth), fold.name
+        for name, model in classes.items():
+            check(cancelled)
+            part = _part(progress, number, len(folds), names.index(name), len(names), fold.name)
+            guess = model(recipe).fit(train, progress=part, cancelled=cancelled).predict(held.genes)
+            presence = guess.layers.get("presence")
+            tallies[name].add(truth, scale.compress(guess.X), reference, truth > 0, presence)
+            if name == recipe.model.name:
+                kept["mean"][fold.test] = guess.X
+                kept["presence"][fold.test] = np.nan if presence is None else presence
+        if scored is not None:
+            scored(_median(tallies[recipe.model.name].result()["r2"][learnable]))
+    progress(1.0, "scored")
+
+    table = pd.concat({name: tally.result() for name, tally in tallies.items()}, axis=1)
+    table.index = paired.ions.var_names
+    for column, values in _descriptors(paired, whole, table, learnable, recipe).items():
+        table["ion", column] = values
+    protocol = _protocol(paired, recipe, len(folds), dropped)
+    flat = _flat(table, recipe.model.name)
+    known = paired.ions.var.drop(columns=flat.columns, errors="ignore")
+    out_of_fold = prediction(
+        kept.pop("mean"),
+        paired.genes,
+        pd.concat([known, flat], axis=1),
+        layers=kept,
+        model=recipe.model.name,
+        kind="out_of_fold",
+        **protocol,
+    )
+    out_of_fold.obs["fold"] = pd.Categorical(fold_of.astype(str))
+    return Evaluation(table, out_of_fold, protocol, folds, recipe.model.name)
+
+
+def covered_spots(paired: PairedDataset) -> tuple[PairedDataset, int]:
+    """Return the spots that have measured ions, and how many have none.
+
+    Raises
+    ------
+    DataProblem
+        No spot has any, or a covered spot lacks some ions.
+    """
+    covered = paired.covered
+    if not covered.any():
+        raise DataProblem("No spot has measured ions. Pair MSI with ST first, or lower the least coverage.")
+    if not covered.all():
+        paired = paired.select(covered)
+    check_values(paired.ions.X, "ions")
+    return paired, int((~covered).sum())
+
+
+def _part(progress: Progress, fold: int, n_folds: int, step: int, n_steps: int, name: str) -> Progress:
+    """Return the progress of one predictor in one fold: the model counts for most of it."""
+    own = 0.85
+    start, stop = (0.0, own) if step == 0 else (own + (1 - own) * (step - 1) / (n_steps - 1), 0.0)
+    stop = stop or own + (1 - own) * step / (n_steps - 1)
+    whole = progress.part((fold + start) / n_folds, (fold + stop) / n_folds)
+    return Progress(lambda fraction, message: whole(fraction, f"{name} ({fold + 1} of {n_folds}): {message}"))
+
+
+def _descriptors(
+    paired: PairedDataset, scale: IonScale, table: pd.DataFrame, learnable: NDArray[np.bool_], recipe: Recipe
+) -> dict[str, Any]:
+    """Return what is known of each ion beside scores: the columns under ``ion``."""
+    ions = ion_frame(paired.ions)
+    values = scale.forward(paired.ions)
+    intensities = scale.inverse(values)
+    moran = morans_i(values, neighbour_graph(paired.xy, paired.sections), paired.sections)
+    r2 = table[recipe.model.name]["r2"].to_numpy()
+    gain = gain_over_position(table, recipe.model.name)
+    return {
+        **{str(name): ions[name].to_numpy() for name in ions},
+        "prevalence": scale.n_present_ / scale.n_spots_,
+        "n_present": scale.n_present_,
+        "mean_intensity": intensities.mean(axis=0),
+        "moran_i": moran,
+        "learnable": learnable,
+        "gain": gain,
+        "verdict": verdicts(r2, gain, moran, learnable, scale.n_present_),
+    }
+
+
+def _flat(table: pd.DataFrame, model: str) -> pd.DataFrame:
+    ion = table["ion"]
+    first = ["mz", "name", "formula", "adduct", "label"]
+    columns = {name: ion[name] for name in first}
+    columns |= {flat: table[model][measure] for measure, flat in _FLAT.items()}
+    columns |= {f"r2_{name}": table[name]["r2"] for name in BASELINES}
+    columns |= {name: ion[name] for name in ion.columns if name not in first}
+    return pd.DataFrame(columns).infer_objects()
+
+
+def _protocol(paired: PairedDataset, recipe: Recipe, n_folds: int, dropped: int) -> dict[str, Any]:
+    choices = recipe.evaluation
+    facts: dict[str, Any] = {"protocol": choices.protocol, "n_folds": n_folds, "n_without_ions": dropped}
+    if choices.protocol == "blocks":
+        blocks = SpatialBlocks(choices.n_folds, choices.block_um, choices.buffer_um, choices.seed)
+        side, buffer = blocks.sizes(paired.xy, paired.sections)
+        facts |= {"block_um": float(side), "buffer_um": float(buffer)}
+        facts["note"] = (
+            f"Squares of {side:,.0f} µm were held out in {n_folds} folds; "
+            f"spots within {buffer:,.0f} µm of a held-out spot did not train."
+        )
+    else:
+        facts["group"] = choices.group
+        facts["note"] = f"Each '{choices.group}' was held out in turn, {n_folds} in all."
+    if dropped:
+        facts["note"] += f" {dropped:,} spots without measured ions were left out."
+    facts["scale"] = "log1p" if recipe.ions.log1p else "measured"
+    facts["gain"] = "R² above the best of training mean, coordinates and position"
+    return facts
+
+
+def _quartiles(values: pd.Series) -> dict[str, float | None]:
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return {"q1": None, "median": None, "q3": None}
+    q1, median, q3 = np.quantile(known, [0.25, 0.5, 0.75])
+    return {"q1": float(q1), "median": float(median), "q3": float(q3)}
+
+
+def _median(values: pd.Series) -> float:
+    known = values[np.isfinite(values)]
+    return float(np.median(known)) if len(known) else float("nan")

@@ -1,0 +1,55 @@
+"""How far an ion's image is more than noise: spatial autocorrelation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+N_NEIGHBOURS = 6
+
+
+def neighbour_graph(xy: NDArray[np.float64], section: NDArray[Any], k: int = N_NEIGHBOURS) -> Any:
+    """Return (n, n) CSR of the k nearest spots within a section, rows summing to 1 (0 for lone spots)."""
+    from scipy.sparse import csr_array
+    from scipy.spatial import cKDTree
+
+    rows, columns, weights = [], [], []
+    for label in np.unique(section):
+        own = np.flatnonzero(section == label)
+        count = min(k, len(own) - 1)
+        if count < 1:
+            continue
+        nearest = cKDTree(xy[own]).query(xy[own], k=count + 1)[1]
+        # The spot itself comes first, except where another lies on the same place.
+        itself = nearest == np.arange(len(own))[:, None]
+        itself[~itself.any(axis=1), -1] = True
+        columns.append(own[nearest[~itself]])
+        rows.append(np.repeat(own, count))
+        weights.append(np.full(len(own) * count, 1 / count))
+    n = len(xy)
+    if not rows:
+        return csr_array((n, n))
+    entries = (np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns)))
+    return csr_array(entries, shape=(n, n))
+
+
+def morans_i(values: NDArray[np.floating], graph: Any, section: NDArray[Any]) -> NDArray[np.float64]:
+    """Return (ions,) Moran's I of (n, ions) values, all ions in one sparse product.
+
+    n · Σ z∘Wz / (ΣW · Σz²) after Moran 1950, doi:10.1093/biomet/37.1-2.17. Deviations z are from
+    the mean of the spot's own section, so that differences between sections do not count as
+    structure within them. NaN for constant ions.
+    """
+    z = np.asarray(values, dtype=np.float64).copy()
+    for label in np.unique(section):
+        own = section == label
+        z[own] -= z[own].mean(axis=0)
+    total = graph.sum()
+    power = (z**2).sum(axis=0)
+    # What rounding leaves of a constant ion is not structure.
+    constant = power <= 1e-20 * np.maximum((np.asarray(values, dtype=np.float64) ** 2).sum(axis=0), 1e-300)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        index = len(z) * (z * (graph @ z)).sum(axis=0) / (total * power)
+    return np.where(constant | (total == 0), np.nan, index)

@@ -1,0 +1,152 @@
+"""The scale on which models learn ions; fitted on training spots only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_st2msi.errors import DataProblem, ModelProblem
+from napari_st2msi.paired import check_values, dense
+from napari_st2msi.recipe import Ions
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+class IonScale:
+    """From measured intensities to the scale models learn on, and back.
+
+    With normalisation ``tic`` each spot is divided by its total ion current and multiplied by the
+    median total of the training spots; the way back leads to these normalised intensities.
+
+    Parameters
+    ----------
+    choices
+        The part of the recipe about ions.
+
+    Attributes
+    ----------
+    reference_
+        Median total ion current of the training spots.
+    n_present_
+        (ions,) in how many training spots each ion is present (intensity above 0).
+    n_spots_
+        Number of training spots.
+    """
+
+    def __init__(self, choices: Ions | None = None) -> None:
+        self.choices = Ions() if choices is None else choices
+
+    def fit(self, ions: AnnData) -> Self:
+        """Learn the reference and the presence of each ion from training spots (spots × ions).
+
+        Raises
+        ------
+        DataProblem
+            Values are NaN, infinite or negative.
+        """
+        values = _checked(ions)
+        totals = values.sum(axis=1)
+        self.reference_ = float(np.median(totals[totals > 0])) if (totals > 0).any() else 1.0
+        self.n_present_: NDArray[np.int64] = (values > 0).sum(axis=0)
+        self.n_spots_ = int(ions.n_obs)
+        self.var_: pd.DataFrame = ions.var.copy()
+        return self
+
+    @property
+    def learnable_(self) -> NDArray[np.bool_]:
+        """(ions,) whether an ion is present in enough training spots to be learned."""
+        return self.n_present_ >= self.choices.min_spots
+
+    @property
+    def always_(self) -> NDArray[np.bool_]:
+        """(ions,) whether an ion is present in every training spot."""
+        return self.n_present_ == self.n_spots_
+
+    def forward(self, ions: AnnData) -> NDArray[np.float64]:
+        """Return (spots, ions) float64 on the scale models learn on.
+
+        Raises
+        ------
+        DataProblem
+            The ions are not those of training, or values are NaN, infinite or negative.
+        """
+        if not ions.var_names.equals(self.var_.index):
+            raise DataProblem("The ions differ from those of the training spots. Use the same ions in the same order.")
+        values = _checked(ions)
+        if self.choices.normalisation == "tic":
+            totals = values.sum(axis=1, keepdims=True)
+            values = np.where(totals > 0, values * (self.reference_ / np.maximum(totals, 1e-300)), 0.0)
+        return self.compress(values)
+
+    def compress(self, intensities: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Bring (normalised) intensities, such as a prediction, onto the learning scale."""
+        values: NDArray[np.float64] = np.asarray(intensities, dtype=np.float64)
+        return np.log1p(values) if self.choices.log1p else values
+
+    def inverse(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return (normalised) intensities, never below 0, from values on the learning scale."""
+        values = np.maximum(np.asarray(values, dtype=np.float64), 0.0)
+        return np.expm1(values) if self.choices.log1p else values
+
+    def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Return everything fitted as JSON values and named arrays."""
+        facts = {
+            "choices": self.choices.model_dump(mode="json"),
+            "reference": self.reference_,
+            "n_spots": self.n_spots_,
+            "var": frame_to_json(self.var_),
+        }
+        return facts, {"n_present": self.n_present_}
+
+    def restore(self, facts: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
+        """Take back what `state` returned."""
+        self.choices = Ions.model_validate(facts["choices"])
+        self.reference_, self.n_spots_ = float(facts["reference"]), int(facts["n_spots"])
+        self.n_present_ = arrays["n_present"]
+        self.var_ = frame_from_json(facts["var"])
+        if len(self.var_) != len(self.n_present_):
+            raise ModelProblem("The model's ion names and their counts differ in number.")
+        return self
+
+
+def frame_to_json(frame: pd.DataFrame) -> dict[str, Any]:
+    """Return a table as JSON values: index and columns of numbers, booleans or text; NaN becomes null."""
+    columns: dict[str, list[Any]] = {}
+    for name in frame.columns:
+        column = frame[name]
+        if pd.api.types.is_bool_dtype(column):
+            columns[str(name)] = [bool(value) for value in column]
+        elif pd.api.types.is_integer_dtype(column):
+            columns[str(name)] = [int(value) for value in column]
+        elif pd.api.types.is_float_dtype(column):
+            columns[str(name)] = [float(value) if np.isfinite(value) else None for value in column]
+        else:
+            columns[str(name)] = [str(value) for value in column]
+    return {"index": [str(name) for name in frame.index], "columns": columns}
+
+
+def frame_from_json(facts: dict[str, Any]) -> pd.DataFrame:
+    """Take back what `frame_to_json` returned.
+
+    Raises
+    ------
+    ModelProblem
+        Columns differ in length.
+    """
+    index = pd.Index(facts["index"], dtype=object)
+    if any(len(values) != len(index) for values in facts["columns"].values()):
+        raise ModelProblem("A table of the model has columns of different lengths.")
+    columns = {
+        name: pd.Series(values, index=index, dtype=float if None in values else None)
+        for name, values in facts["columns"].items()
+    }
+    return pd.DataFrame(columns, index=index)
+
+
+def _checked(ions: AnnData) -> NDArray[np.float64]:
+    check_values(ions.X, "ions")
+    return dense(ions.X).astype(np.float64)

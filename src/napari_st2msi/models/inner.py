@@ -1,0 +1,66 @@
+"""Folds inside the training spots, on which models choose their penalties."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_st2msi.features.blocks import (
+    BLOCKS_ALONG,
+    BUFFER_PITCHES,
+    assign_blocks,
+    longer_side,
+    outside_buffer,
+    spot_pitch,
+)
+from napari_st2msi.paired import PairedDataset
+
+#: Positions of the spots to fit on and of those to judge by.
+InnerFold: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+N_FOLDS = 5
+
+
+def inner_folds(train: PairedDataset) -> list[InnerFold]:
+    """Split training spots: whole sections where there are three or more, else blocks with a buffer.
+
+    The split imitates what the model will face, a new section or a new piece of tissue: a penalty
+    chosen on random spots would be far too small, because neighbours resemble each other.
+
+    Returns
+    -------
+    At most five folds; none where the spots allow no split, and then nothing can be chosen.
+    """
+    labels, code = np.unique(train.sections, return_inverse=True)
+    if len(labels) < 3:
+        return block_folds(train)
+    fold = _deal(np.bincount(code), min(N_FOLDS, len(labels)))[code]
+    return [(np.flatnonzero(fold != number), np.flatnonzero(fold == number)) for number in range(fold.max() + 1)]
+
+
+def block_folds(train: PairedDataset) -> list[InnerFold]:
+    """Split training spots into blocks of tissue with a buffer around those held out."""
+    side = longer_side(train.xy, train.sections) / BLOCKS_ALONG
+    if side <= 0:
+        return []
+    fold, _ = assign_blocks(train.xy, train.sections, side, N_FOLDS, seed=0)
+    buffer = BUFFER_PITCHES * spot_pitch(train.xy, train.sections)
+    folds = []
+    for number in range(N_FOLDS):
+        held = fold == number
+        fit = outside_buffer(train.xy, train.sections, held, buffer)
+        if held.any() and fit.any():
+            folds.append((np.flatnonzero(fit), np.flatnonzero(held)))
+    return folds if len(folds) > 1 else []
+
+
+def _deal(sizes: NDArray[np.int64], n_folds: int) -> NDArray[np.int64]:
+    """Return the fold of each section: largest first, to the fold with the fewest spots."""
+    fold_of = np.empty(len(sizes), dtype=np.int64)
+    load = np.zeros(n_folds, dtype=np.int64)
+    for member in np.argsort(-sizes, kind="stable"):
+        fold_of[member] = load.argmin()
+        load[fold_of[member]] += sizes[member]
+    return fold_of

@@ -1,0 +1,64 @@
+"""Fit the model of a recipe on all covered spots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_st2msi.evaluation.evaluate import covered_spots
+from napari_st2msi.models.registry import build
+from napari_st2msi.paired import PairedDataset
+from napari_st2msi.progress import Progress, check, never
+from napari_st2msi.recipe import Recipe
+from napari_st2msi.training.fingerprint import fingerprint, spot_marks
+from napari_st2msi.training.folder import TrainedModel
+from napari_st2msi.training.versions import versions
+
+if TYPE_CHECKING:
+    from napari_st2msi.evaluation.evaluate import Evaluation
+
+
+def fit_model(
+    paired: PairedDataset,
+    recipe: Recipe | None = None,
+    *,
+    evaluation: Evaluation | None = None,
+    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    cancelled: Callable[[], bool] = never,
+) -> TrainedModel:
+    """Fit on all spots that have measured ions.
+
+    Parameters
+    ----------
+    evaluation
+        Scores on held-out spots, which then travel with the model.
+
+    Raises
+    ------
+    ModelProblem
+        There are too few spots.
+    DataProblem
+        Values are missing, infinite or negative.
+    """
+    recipe = Recipe() if recipe is None else recipe
+    predictor = build(recipe)
+    paired, _ = covered_spots(paired)
+    predictor.fit(paired, progress=progress.part(0.0, 0.98), cancelled=cancelled)
+    check(cancelled)
+    genes = paired.genes.var_names.astype(str).tolist()
+    model = TrainedModel(
+        predictor=predictor,
+        recipe=recipe,
+        genes=genes,
+        ions=paired.ions.var.copy(),
+        scores=None if evaluation is None else evaluation.flat(),
+        summary=None if evaluation is None else evaluation.summary(),
+        versions=versions(),
+        fingerprint=fingerprint(paired),
+        n_spots=len(paired),
+        spots=np.unique(spot_marks(paired.genes, genes)),
+    )
+    progress(1.0, "fitted")
+    return model
