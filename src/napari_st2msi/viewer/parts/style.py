@@ -67,6 +67,7 @@ def stylesheet(look: Look) -> str:
     QHeaderView::section, QPlainTextEdit {{ font-size: {look.font_pt}pt; }}
     QLabel[role="note"], QPlainTextEdit[role="details"] {{ font-size: {look.font_pt - 1}pt; }}
     QLabel[role="note"] {{ color: {look.muted}; }}
+    QLabel[role="complaint"] {{ color: {look.error}; }}
     QLabel[role="title"] {{ font-weight: bold; }}
     QPushButton {{ padding: 4px 8px; }}
     QPushButton[role="primary"] {{

@@ -1,0 +1,427 @@
+"""The Data dock: open a section, see what was found, register, pair, save."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
+
+from napari.utils.history import get_save_history, update_open_history, update_save_history
+from qtpy.QtGui import QDragEnterEvent, QDropEvent
+from qtpy.QtWidgets import QFileDialog
+
+from napari_st2msi import pipeline
+from napari_st2msi.paired import PairedDataset
+from napari_st2msi.progress import Progress
+from napari_st2msi.recipe import Pairing
+from napari_st2msi.section import Section
+from napari_st2msi.viewer import layers, overlays
+from napari_st2msi.viewer.docks.data_found import FoundView, RolesView
+from napari_st2msi.viewer.docks.data_open import OpenView, Request, opening_for_roles
+from napari_st2msi.viewer.docks.data_opened import Opened, open_request, open_sample
+from napari_st2msi.viewer.docks.data_steps import PairView, RegisterView, paired_in_words, registration_in_words
+from napari_st2msi.viewer.docks.next_step import Step, next_step
+from napari_st2msi.viewer.docks.show import show_dock
+from napari_st2msi.viewer.jobs import Job
+from napari_st2msi.viewer.parts.dock import Dock, form
+from napari_st2msi.viewer.parts.fields import ChoiceField
+from napari_st2msi.viewer.state import Work
+
+
+class DataDock(Dock):
+    """Opens sections and prepares them for training; the button is always the next step.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer, "Open")
+        self._requests: WeakKeyDictionary[Section, Request] = WeakKeyDictionary()
+        self._unsaved: WeakSet[Section] = WeakSet()
+        self._opened: Request | None = None
+        self._step = Step("open", "Open")
+        self.setAcceptDrops(True)
+
+        self.chooser = ChoiceField([])
+        self._chooser_row, rows = form()
+        rows.addRow("Looking at", self.chooser)
+        self.body.addWidget(self._chooser_row)
+        self.open_view = OpenView()
+        self.found_view, self.roles_view = FoundView(), RolesView()
+        self.register_view, self.pair_view = RegisterView(), PairView(self.state.recipe.pairing)
+        self.open_group = self.add_group("Open", self.open_view, summary=self._opened_in_words)
+        self.choices_group = self.add_group(
+            "Reading", self.open_view.choices, open=False, summary=self.open_view.summary
+        )
+        self.found_group = self.add_group("Found", self.found_view, summary=lambda: repr(self.state.section or ""))
+        self.roles_group = self.add_group("Roles", self.roles_view, open=False, summary=self.roles_view.summary)
+        self.register_group = self.add_group("Register", self.register_view, summary=self.register_view.summary)
+        self.pair_group = self.add_group("Pair", self.pair_view, open=False, summary=self.pair_view.summary)
+
+        self.open_view.changed.connect(self._refresh)
+        self.open_view.sample_chosen.connect(self.open_sample)
+        self.found_view.save_pressed.connect(self.save)
+        self.found_view.save_as_pressed.connect(self.ask_where_to_save)
+        self.found_view.close_pressed.connect(self.close_section)
+        self.roles_view.chosen.connect(self._reopen)
+        self.register_view.changed.connect(self._refresh)
+        self.register_view.pressed.connect(self.register)
+        self.pair_view.changed.connect(self._on_pairing)
+        self.pair_view.pressed.connect(self.pair)
+        self.chooser.changed.connect(self._on_chosen)
+        self.jobs.started.connect(self._refresh)
+        self.jobs.ended.connect(self._refresh)
+        for signal in (self.state.sections_changed, self.state.section_changed):
+            self.follow(signal, self._on_section)
+        self.follow(self.state.paired_changed, self._refresh)
+        self.follow(self.state.registration_changed, self._on_registration)
+        self.follow(self.state.recipe_changed, self._on_recipe)
+        self.follow(self.state.prediction_changed, self._on_prediction)
+        self._on_section()
+
+    # -- opening --------------------------------------------------------------------------------
+
+    def on_primary(self) -> None:
+        """Do the next step."""
+        steps: dict[str, Callable[[], Any]] = {
+            "open": self.open,
+            "register": self.register,
+            "pair": self.pair,
+            "train": lambda: show_dock(self.viewer, "Train"),
+            "explore": lambda: show_dock(self.viewer, "Explore"),
+        }
+        steps[self._step.kind]()
+
+    def open(self) -> None:
+        """Open what the paths say."""
+        request = self.open_view.request
+        if self.open_view.choices.reason:
+            self.choices_group.expand()
+            self.messages.show_error(self.open_view.choices.reason)
+        elif request is None:
+            self.messages.show_warning("Choose a file or folder to open first.")
+        else:
+            self._start(
+                f"Opening {request.path.name}", partial(open_request, request), partial(self._on_opened, request)
+            )
+
+    def open_paths(self, paths: Iterable[Path]) -> None:
+        """Open files that were dropped, on the dock or on the canvas."""
+        if self._busy():
+            return
+        paths = list(paths)
+        self.open_group.expand()
+        self.open_view.take(paths)
+        if self.open_view.path.value() in paths:
+            self.open()
+        else:
+            self._refresh()
+
+    def open_sample(self, name: str) -> None:
+        """Simulate a sample and open its sections."""
+        self._start(f"Simulating {name}", partial(open_sample, name), partial(self._on_opened, None))
+
+    def _reopen(self, roles: dict[str, str | None]) -> None:
+        """Open the section again with other roles."""
+        section = self.state.section
+        if section is None:
+            return
+        request = self._requests.get(section)
+        if request is None and section.path is not None:
+            request = Request(section.path)
+        if request is None:
+            self.messages.show_warning("This section did not come from a file. Save it first, then change its roles.")
+            return
+        request = opening_for_roles(request, roles)
+        self._start(
+            f"Opening {request.path.name}",
+            partial(open_request, request),
+            partial(self._on_opened, request, instead=section),
+        )
+
+    def _on_opened(self, request: Request | None, opened: Sequence[Opened], instead: Section | None = None) -> None:
+        for item in opened:
+            self._put(item.section, instead)
+            if request is not None:
+                self._requests[item.section] = request
+            if item.paired is not None:
+                self.state.set_paired(item.paired, item.section)
+            if item.stale:
+                self.state.mark_stale("paired", item.stale, item.section)
+        self.state.section = opened[0].section
+        if request is not None:
+            update_open_history(str(request.path))
+            self._opened = request
+        self.open_group.collapse()
+        self.choices_group.collapse()
+        self._show_only(opened[0].section)
+        self.viewer.reset_view()
+        problems = [item.problem for item in opened if item.problem]
+        if problems:
+            self.messages.show_warning(" ".join(problems))
+        else:
+            self.messages.show_result("Opened " + ", ".join(repr(item.section) for item in opened) + ".")
+        self._refresh()
+
+    def _put(self, section: Section, instead: Section | None) -> None:
+        """Add a section, in the place of another one if it was opened again."""
+        if instead is not None and instead in self.state.sections:
+            self._remove_layers(instead)
+            self.state.replace_section(instead, section)
+        else:
+            self.state.add_section(section)
+        self._show(section)
+
+    # -- registering and pairing ----------------------------------------------------------------
+
+    def register(self) -> None:
+        """Lay MSI over ST by landmarks."""
+        section = self.state.section
+        if section is None:
+            return
+        file, transform = self.register_view.file, self.register_view.transform.value()
+
+        def call(*, progress: Progress, cancelled: Callable[[], bool]) -> Any:
+            return pipeline.register(section, file, transform=transform)
+
+        self._start("Registering", call, partial(self._on_registered, section))
+
+    def _on_registered(self, section: Section, registration: Any) -> None:
+        if section not in self.state.sections:
+            return
+        self._unsaved.add(section)
+        self.state.set_registered(section)
+        text = registration_in_words(registration)
+        self.register_view.say(text)
+        self.messages.show_result(f"MSI lies over ST. {text}")
+        self.register_group.update_title()
+
+    def pair(self) -> None:
+        """Give every spot its ions."""
+        section, choices = self.state.section, self.pair_view.form.value
+        if section is None:
+            return
+        if self.pair_view.form.reason:
+            self.pair_group.expand()
+            self.messages.show_error(self.pair_view.form.reason)
+            return
+        self._start("Pairing", partial(pipeline.pair, section, choices), partial(self._on_paired, section))
+
+    def _on_paired(self, section: Section, paired: PairedDataset) -> None:
+        if section not in self.state.sections:
+            return
+        self._unsaved.add(section)
+        self.state.set_paired(paired, section)
+        overlays.show_coverage(self.viewer, section, paired)
+        text = paired_in_words(paired, section.st.n_obs)
+        warnings = section.attrs.get("pairing", {}).get("warnings", ())
+        if warnings:
+            self.messages.show_warning("\n".join([text, *warnings]))
+        else:
+            self.messages.show_result(text)
+
+    # -- saving and closing ---------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Write what changed into the zarr that the section came from."""
+        if (section := self.state.section) is not None and self.found_view.save.isEnabled():
+            self._save(section, None)
+
+    def ask_where_to_save(self) -> None:
+        """Ask where to write the section, and write it there."""
+        section = self.state.section
+        if section is None:
+            return
+        start = str(Path(get_save_history()[0]) / f"{section.name}.zarr")
+        dialog = QFileDialog(self, "Save the section as zarr", start, "SpatialData zarr (*.zarr)")
+        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog.setFileMode(QFileDialog.FileMode.AnyFile)
+        dialog.selectFile(start)
+        if dialog.exec():
+            self.save_as(Path(dialog.selectedFiles()[0]))
+
+    def save_as(self, path: Path, *, overwrite: bool = False) -> None:
+        """Write the section as a new zarr; one that is there is replaced only when that was said."""
+        section = self.state.section
+        if section is None:
+            return
+        path = path if path.suffix == ".zarr" else path.with_name(f"{path.name}.zarr")
+        if path.exists() and not overwrite:
+            again = partial(self.save_as, path, overwrite=True)
+            self.messages.show_warning(f"'{path.name}' is already there.", action=("Replace it", again))
+            return
+        self._save(section, path, overwrite=overwrite)
+
+    def _save(self, section: Section, path: Path | None, *, overwrite: bool = False) -> None:
+        def call(*, progress: Progress, cancelled: Callable[[], bool]) -> Path:
+            return pipeline.save(section, path, overwrite=overwrite)
+
+        self._start(f"Saving {section.name}", call, partial(self._on_saved, section))
+
+    def _on_saved(self, section: Section, path: Path) -> None:
+        self._unsaved.discard(section)
+        update_save_history(str(path))
+        self.messages.show_result(f"Saved as '{path}'.")
+        if section is self.state.section:
+            self.found_view.show_section(section)
+
+    def close_section(self, *, all_the_same: bool = False) -> None:
+        """Take the section looked at out of the viewer."""
+        section = self.state.section
+        if section is None or self._busy():
+            return
+        if section in self._unsaved and not all_the_same:
+            self.messages.show_warning(
+                f"What was registered, paired or predicted in '{section.name}' is not saved.",
+                action=("Close without saving", partial(self.close_section, all_the_same=True)),
+            )
+            return
+        self.messages.clear()
+        self._remove_layers(section)
+        self.state.remove_section(section)
+
+    # -- following the state --------------------------------------------------------------------
+
+    def _on_section(self, *_: Any) -> None:
+        section, sections = self.state.section, self.state.sections
+        self._chooser_row.setVisible(len(sections) > 1)
+        self.chooser.blockSignals(True)
+        self.chooser.set_choices([(number, each.name) for number, each in enumerate(sections)])
+        if section is not None:
+            self.chooser.set_value(sections.index(section))
+        self.chooser.blockSignals(False)
+        if section is not None:
+            self.found_view.show_section(section)
+            self.roles_view.show_section(section)
+            self._show_only(section)
+        else:
+            self.open_group.expand()
+        self.register_view.say("")
+        self._refresh()
+
+    def _on_chosen(self) -> None:
+        self.state.section = self.state.sections[self.chooser.value()]
+
+    def _on_registration(self, section: Section) -> None:
+        self._show(section)
+        if section is self.state.section:
+            self.found_view.show_section(section)
+        self._refresh()
+
+    def _on_prediction(self, section: Section) -> None:
+        self._unsaved.add(section)
+
+    def _on_pairing(self, choices: Pairing) -> None:
+        self.state.recipe = self.state.recipe.model_copy(update={"pairing": choices})
+
+    def _on_recipe(self, *_: Any) -> None:
+        if self.pair_view.form.value != self.state.recipe.pairing:
+            self.pair_view.form.set_value(self.state.recipe.pairing)
+        self._refresh()
+
+    def _refresh(self, *_: Any) -> None:
+        """Show where things stand, and let the button say what comes next."""
+        work = None if self.state.section is None else self.state.work()
+        request = self.open_view.request
+        self._step = next_step(
+            work,
+            wanted=request is not None and request != self._opened,
+            landmarks=self.register_view.file is not None
+            or (work is not None and overlays.has_landmarks(work.section)),
+            pairing=self.pair_view.form.value,
+        )
+        self.say(*self._state_in_words(work))
+        self.run_bar.set_verb(self._step.verb, enabled=self._step.enabled, why_not=self._step.hint)
+        both = work is not None and work.section.has_st and work.section.has_msi
+        for group in (self.found_group, self.roles_group):
+            group.setVisible(work is not None)
+        self.register_group.setVisible(both)
+        self.pair_group.setVisible(both)
+        idle = not self.jobs.running
+        self.open_view.setEnabled(idle)
+        for button in (self.found_view.save_as, self.found_view.close_section, self.roles_view.apply):
+            button.setEnabled(idle)
+        if work is not None:
+            self.pair_view.say("" if work.paired is None else paired_in_words(work.paired, work.section.st.n_obs))
+            self.register_view.button.setEnabled(idle)
+            self.pair_view.button.setEnabled(idle and work.section.registered)
+            self.pair_view.button.setToolTip(
+                "Give every spot the ions of the pixels under it" if work.section.registered else "Register first"
+            )
+        for group in (self.open_group, self.choices_group, self.found_group, self.roles_group):
+            group.update_title()
+        self.pair_group.update_title()
+
+    def _state_in_words(self, work: Work | None) -> tuple[str, Any]:
+        if self.jobs.running:
+            return self.state.running[-1] if self.state.running else "Working", "running"
+        if work is None:
+            return "No section is open. Choose a file or folder, drop one here, or open a sample.", "empty"
+        section = work.section
+        if "paired" in work.stale:
+            return f"{section.name} · {work.stale['paired'].rstrip('.')}. Press {self._step.verb}.", "stale"
+        parts = [section.name]
+        if section.has_st:
+            parts.append(f"{section.st.n_obs:,} spots")
+        if section.has_msi:
+            parts.append(f"{section.msi.n_vars:,} ions")
+        if section.has_st and section.has_msi:
+            parts.append("paired" if work.paired else "registered" if section.registered else "not registered yet")
+        return " · ".join(parts), "ready"
+
+    def _opened_in_words(self) -> str:
+        return "another file or sample" if self._opened is None else self._opened.path.name
+
+    # -- layers ---------------------------------------------------------------------------------
+
+    def _show(self, section: Section) -> None:
+        layers.show_section(self.viewer, section)
+        overlays.show_landmarks(self.viewer, section)
+
+    def _show_only(self, section: Section) -> None:
+        """Hide the layers of other sections: all lie around the same origin."""
+        for other in self.state.sections:
+            if other is section:
+                continue
+            for layer in layers.own_layers(self.viewer, other):
+                if layer.visible:
+                    layer.metadata["hidden_by_section"] = True
+                    layer.visible = False
+        for layer in layers.own_layers(self.viewer, section):
+            if layer.metadata.pop("hidden_by_section", False):
+                layer.visible = True
+
+    def _remove_layers(self, section: Section) -> None:
+        for layer in layers.own_layers(self.viewer, section):
+            self.viewer.layers.remove(layer)
+
+    # -- dropping -------------------------------------------------------------------------------
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        """Take files and folders."""
+        if event.mimeData().hasUrls():
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        """Open what was dropped."""
+        paths = [Path(url.toLocalFile()) for url in event.mimeData().urls() if url.isLocalFile()]
+        if paths:
+            event.acceptProposedAction()
+            self.open_paths(paths)
+
+    # -- running --------------------------------------------------------------------------------
+
+    def _start(self, title: str, call: Callable[..., Any], then: Callable[[Any], None]) -> None:
+        if not self._busy():
+            self.run(Job(title, call), then)
+
+    def _busy(self) -> bool:
+        """Say so when something is under way that another job would drop."""
+        if self.jobs.running:
+            self.messages.show_warning("Something is still running here. Cancel it first, or wait until it is done.")
+        return self.jobs.running

@@ -1,0 +1,83 @@
+"""Layers that say how ST and MSI lie over each other: landmarks on both sides, coverage of the spots."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from napari.layers import Points
+from numpy.typing import NDArray
+
+from napari_st2msi.io.landmarks import FIXED, MOVING
+from napari_st2msi.paired import PairedDataset
+from napari_st2msi.registration.landmarks import find_landmarks
+from napari_st2msi.section import Section
+from napari_st2msi.viewer import layers
+from napari_st2msi.viewer.layers import Role
+
+# Told apart by colour and by shape; both are seen on stained tissue and on black.
+_LOOKS: tuple[tuple[Role, str, str, str], ...] = (
+    ("landmarks_st", "landmarks ST", "#ffd92f", "cross"),
+    ("landmarks_msi", "landmarks MSI", "#35c6e8", "x"),
+)
+
+
+def has_landmarks(section: Section) -> bool:
+    """Tell whether a section carries landmarks."""
+    return MOVING in section.sdata.points and FIXED in section.sdata.points
+
+
+def show_landmarks(viewer: Any, section: Section) -> None:
+    """Show the landmarks that a section carries, numbered, each side where it lies."""
+    if not (has_landmarks(section) and section.has_st and section.has_msi):
+        return
+    landmarks = find_landmarks(section)
+    to_um = layers.pixel_site(section).to_um
+    moving = landmarks.moving @ to_um[:2, :2].T + to_um[:2, 2]
+    size = 0.025 * float(np.ptp(section.spots.centres, axis=0).max())
+    for (role, name, colour, symbol), xy in zip(_LOOKS, (landmarks.fixed, moving), strict=True):
+        _show(viewer, section, role, name, xy[:, ::-1], landmarks.ids, colour, symbol, size)
+
+
+def show_coverage(viewer: Any, section: Section, paired: PairedDataset) -> None:
+    """Show how much of each paired spot lies under MSI pixels, from black (none) to white (all)."""
+    coverage = paired.obs["coverage"].reindex(section.st.obs_names)
+    layers.show_values(
+        viewer,
+        section,
+        "coverage",
+        layers.spot_site(section),
+        coverage.to_numpy(dtype=np.float32),
+        (0.0, 1.0),
+        "coverage of spots",
+        "gray",
+    )
+
+
+def _show(
+    viewer: Any,
+    section: Section,
+    role: Role,
+    name: str,
+    positions: NDArray[np.float64],
+    ids: tuple[str, ...],
+    colour: str,
+    symbol: str,
+    size: float,
+) -> None:
+    layer = layers.find(viewer, section, role)
+    if layer is not None:
+        layer.data = positions
+        return
+    layer = Points(
+        positions,
+        name=name,
+        size=size,
+        symbol=symbol,
+        face_color=colour,
+        border_color="black",
+        features={"id": list(ids)},
+        text={"string": "{id}", "color": colour, "size": 10, "anchor": "upper_left"},
+        units=("um", "um"),
+    )
+    layers.add(viewer, section, role, layer)
