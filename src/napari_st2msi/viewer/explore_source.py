@@ -1,0 +1,141 @@
+"""What the Explore dock shows of a section, put together in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from napari_st2msi.ions import ion_frame
+from napari_st2msi.progress import Progress, never
+from napari_st2msi.section import Section
+from napari_st2msi.viewer.ion_values import IonSource, descriptors
+from napari_st2msi.viewer.layers import Site, pixel_site, spot_site
+from napari_st2msi.viewer.thumbnails import Binning
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from napari_st2msi.evaluation.evaluate import Evaluation
+
+#: What `uns["provenance"]["kind"]` of a prediction means: beside the colour bar, and in a sentence.
+KINDS = {
+    "out_of_fold": ("out of fold", "Each spot was predicted by a model that had not seen it."),
+    "in_sample": ("in sample", "The model was trained on these very spots, so the picture flatters it."),
+    "new_section": ("new section", "The model was trained on other sections."),
+}
+# What a reopened section's `msi_predicted` may carry in its var.
+_SCORES = ("r2", "gain", "pearson", "spearman", "rmse", "ceiling_share", "presence_auc", "moran_i", "verdict", "tier")
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Everything that Explore needs of a section.
+
+    Attributes
+    ----------
+    frame
+        Ions × `mz`, `name`, `label` and whatever scores or descriptors there are.
+    kind
+        Of the prediction, a key of `KINDS`; empty without one.
+    note
+        How the prediction was made, in words.
+    """
+
+    source: IonSource
+    sites: dict[str, Site]
+    frame: pd.DataFrame
+    binning: Binning | None
+    kind: str = ""
+    note: str = ""
+
+    @property
+    def scored(self) -> bool:
+        """Whether there are scores of an evaluation."""
+        return "r2" in self.frame and bool(self.frame["r2"].notna().any())
+
+
+def gather(
+    section: Section,
+    paired: AnnData | None,
+    evaluation: Evaluation | None,
+    prediction: AnnData | None,
+    *,
+    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    cancelled: Callable[[], bool] = never,
+) -> Gathered:
+    """Put together what Explore shows.
+
+    Parameters
+    ----------
+    paired
+        Measured ions of spots.
+    evaluation
+        Its out-of-fold prediction is shown rather than `prediction`.
+    prediction
+        Ions as a trained model predicts them.
+    """
+    shown = prediction if evaluation is None else evaluation.prediction
+    if paired is None and section.paired:
+        paired = section.paired_table
+    source = IonSource(section, paired, shown)
+    progress(0.2, "reading ions")
+    source.prepare()
+    table = section.msi if section.has_msi else paired if paired is not None else shown
+    frame = pd.DataFrame({"mz": [], "name": [], "label": []}) if table is None else ion_frame(table)
+    scores = _scores(evaluation, shown)
+    measured = source.pixels or source.spots or source.predicted
+    if measured is not None and "mean_intensity" not in scores:
+        frame = frame.join(descriptors(measured, frame.index, cancelled))
+    frame = frame.join(scores[[name for name in scores if name not in frame]])
+    progress(0.8, "reading positions")
+    sites = {}
+    if source.pixels is not None:
+        sites["pixels"] = pixel_site(section)
+    if section.has_st:
+        sites["spots"] = spot_site(section)
+    place = sites.get("pixels", sites.get("spots"))
+    provenance: dict[str, Any] = {} if shown is None else dict(shown.uns.get("provenance", {}))
+    return Gathered(
+        source,
+        sites,
+        frame,
+        None if place is None else Binning.of(np.asarray(place.positions)),
+        str(provenance.get("kind", "")),
+        str(provenance.get("note", "")),
+    )
+
+
+def _scores(evaluation: Evaluation | None, prediction: AnnData | None) -> pd.DataFrame:
+    """Return ions × scores: of the evaluation, or as they were saved with a prediction."""
+    if evaluation is not None:
+        return evaluation.flat()
+    if prediction is None:
+        return pd.DataFrame()
+    saved = [name for name in prediction.var if name in _SCORES or str(name).startswith("r2_")]
+    return prediction.var[saved]
+
+
+def scores_in_words(row: pd.Series) -> str:
+    """Return the scores of one ion in one line, missing ones left out."""
+    parts = [
+        f"{title} {float(row[key]):.2f}".replace("-", "−")
+        for key, title in (("r2", "R²"), ("gain", "gain"), ("presence_auc", "AUC"), ("moran_i", "Moran's I"))
+        if key in row and pd.notna(row[key])
+    ]
+    return " · ".join(parts)
+
+
+def baselines_in_words(row: pd.Series) -> str:
+    """Return the R² of what works without genes, best first."""
+    known = {
+        str(key).removeprefix("r2_"): float(row[key])
+        for key in row.index
+        if str(key).startswith("r2_") and pd.notna(row[key])
+    }
+    ordered = sorted(known.items(), key=lambda item: -item[1])
+    words = " · ".join(f"{name} {value:.2f}".replace("-", "−") for name, value in ordered)
+    return f"R² without genes: {words}" if words else ""

@@ -1,0 +1,346 @@
+"""Core results → napari layers: created once, then only data, limits and name change.
+
+A layer is found again by our own key in its metadata, so it may be renamed, moved or deleted by hand,
+and the layers of two sections never mix.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Literal, get_args
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from napari.layers import Image, Layer, Points
+from napari.utils.colormaps import ensure_colormap
+from numpy.typing import NDArray
+
+from napari_st2msi.grid import Grid
+from napari_st2msi.section import MSI_SYSTEM, SYSTEM, Section
+from napari_st2msi.shapes import Outlines
+
+Role = Literal[
+    "histology", "tic", "spots", "coverage", "measured", "predicted", "residual", "landmarks_st", "landmarks_msi"
+]
+#: From the bottom of the layer list to its top, which is also the order of a grid.
+ORDER: tuple[Role, ...] = get_args(Role)
+#: The key of this package in a layer's metadata.
+KEY = "napari_st2msi"
+VALUE = "value"
+INTENSITY, DIVERGING = "viridis", "RdBu"
+_UNITS = ("um", "um")
+# Room between ST and an MSI that is not registered yet, as a share of the ST's width.
+_GAP = 0.08
+
+_numbers = count()
+_tokens: WeakKeyDictionary[Section, int] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where values are drawn: pixels of a grid as an image, anything else as points.
+
+    Attributes
+    ----------
+    to_um
+        (3, 3) affine from `outlines` (µm of their own frame) to where they are drawn, in x and y.
+    """
+
+    outlines: Outlines
+    to_um: NDArray[np.float64]
+    grid: Grid | None = None
+
+    @property
+    def positions(self) -> NDArray[np.float64]:
+        """(n, 2) centres in x and y, where they are drawn."""
+        return self.outlines.centres @ self.to_um[:2, :2].T + self.to_um[:2, 2]
+
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """(3, 3) from (row, column) of the image to (y, x), for napari."""
+        assert self.grid is not None
+        return swapped(self.grid.moved(self.to_um).to_um)
+
+
+def spot_site(section: Section) -> Site:
+    """Return where the spots of a section are drawn."""
+    return Site(section.spots, np.eye(3))
+
+
+def pixel_site(section: Section) -> Site:
+    """Return where the MSI pixels are drawn: over the ST, or beside it until they are registered."""
+    outlines = section.pixels(MSI_SYSTEM)
+    matrix = section.msi_to_st
+    if matrix is None:
+        matrix = np.eye(3)
+        box = _st_box(section)
+        if box is not None:
+            (left, top), (right, _) = box
+            matrix[:2, 2] = np.array([right + _GAP * (right - left), top]) - outlines.centres.min(axis=0)
+    return Site(outlines, matrix, section.msi_grid)
+
+
+def swapped(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return a (3, 3) affine on (x, y) as one on napari's (row, column)."""
+    order = [1, 0, 2]
+    return matrix[np.ix_(order, order)]
+
+
+# -- finding ----------------------------------------------------------------------------------------
+
+
+def key_of(section: Section, role: Role) -> str:
+    """Return the metadata value that says which layer of which section this is."""
+    if section not in _tokens:
+        _tokens[section] = next(_numbers)
+    return f"{_tokens[section]}:{role}"
+
+
+def find(viewer: Any, section: Section, role: Role) -> Layer | None:
+    """Return the layer that plays a part for a section, None when it was never made or was deleted."""
+    key = key_of(section, role)
+    return next((layer for layer in viewer.layers if layer.metadata.get(KEY) == key), None)
+
+
+def role_of(layer: Layer, section: Section) -> Role | None:
+    """Return the part that a layer plays for a section, None for layers of others."""
+    key = layer.metadata.get(KEY)
+    return next((role for role in ORDER if key == key_of(section, role)), None)
+
+
+def own_layers(viewer: Any, section: Section) -> list[Layer]:
+    """Return the layers of a section."""
+    return [layer for layer in viewer.layers if role_of(layer, section) is not None]
+
+
+# -- making and updating ----------------------------------------------------------------------------
+
+
+def show_section(viewer: Any, section: Section) -> None:
+    """Add what a section is looked at with before any ion is chosen: histology, spots, total ions."""
+    if section.roles.image is not None:
+        show_histology(viewer, section)
+    if section.has_msi:
+        total = np.asarray(section.msi.X.sum(axis=1), dtype=np.float32).ravel()
+        high = float(np.nanpercentile(total, 99.5)) if len(total) else 1.0
+        show_values(viewer, section, "tic", pixel_site(section), total, (0.0, high or 1.0), "total ion current", "gray")
+    if section.has_st:
+        show_spots(viewer, section)
+    _scale_bar(viewer)
+
+
+def show_histology(viewer: Any, section: Section) -> Layer:
+    """Show the stained section as a multiscale RGB image."""
+    layer = find(viewer, section, "histology")
+    if layer is None:
+        levels, matrix = histology(section)
+        layer = Image(
+            levels if len(levels) > 1 else levels[0],
+            rgb=True,
+            multiscale=len(levels) > 1,
+            name="H&E",
+            affine=swapped(matrix),
+            units=_UNITS,
+        )
+        add(viewer, section, "histology", layer)
+    return layer
+
+
+def show_spots(viewer: Any, section: Section) -> Layer:
+    """Show where the spots lie, as rings that leave the tissue visible."""
+    layer = find(viewer, section, "spots")
+    if layer is None:
+        layer = _points(spot_site(section), "ST spots")
+        layer.face_color = [0.6, 0.6, 0.6, 0.35]
+        add(viewer, section, "spots", layer)
+    return layer
+
+
+def show_values(
+    viewer: Any,
+    section: Section,
+    role: Role,
+    site: Site,
+    values: NDArray[np.float32],
+    limits: tuple[float, float],
+    name: str,
+    colormap: str,
+    *,
+    make: bool = True,
+) -> Layer | None:
+    """Draw values where they were measured; the layer is made the first time only.
+
+    Parameters
+    ----------
+    values
+        (n,) one a pixel or spot of `site`; NaN is transparent.
+    limits
+        Values of the first and the last colour.
+    make
+        Whether to make the layer if it is not there; otherwise None is returned then.
+    """
+    layer = find(viewer, section, role)
+    if layer is not None and not _fits(layer, site):
+        # The place is of another kind now, for example spots instead of pixels.
+        viewer.layers.remove(layer)
+        layer, make = None, True
+    if layer is None:
+        if make:
+            layer = _new(site, values, limits, name, colormap)
+            add(viewer, section, role, layer)
+        return layer
+    if isinstance(layer, Image):
+        _update_image(layer, site, values, limits)
+    else:
+        _update_points(layer, site, values, limits, colormap)
+    layer.name = name
+    return layer
+
+
+def refresh_thumbnail(layer: Layer | None) -> None:
+    """Draw the small picture in the layer list again; `show_values` leaves it out to be quick."""
+    if isinstance(layer, Image):
+        layer.refresh(extent=False)
+
+
+def _fits(layer: Layer, site: Site) -> bool:
+    if site.grid is not None:
+        return isinstance(layer, Image) and layer.data.shape == site.grid.index.shape
+    return isinstance(layer, Points) and len(layer.data) == len(site.outlines)
+
+
+def _new(site: Site, values: NDArray[np.float32], limits: tuple[float, float], name: str, colormap: str) -> Layer:
+    if site.grid is not None:
+        return Image(
+            site.grid.image(values),
+            name=name,
+            affine=site.affine,
+            units=_UNITS,
+            colormap=colormap,
+            contrast_limits=limits,
+            interpolation2d="nearest",
+        )
+    layer = _points(site, name)
+    _update_points(layer, site, values, limits, colormap)
+    return layer
+
+
+def _update_image(layer: Image, site: Site, values: NDArray[np.float32], limits: tuple[float, float]) -> None:
+    assert site.grid is not None
+    # In place: a new array would make napari look at dimensions, extent and texture anew.
+    layer.data[...] = site.grid.image(values)
+    if tuple(layer.contrast_limits) != limits:
+        layer.contrast_limits_range = limits
+        layer.contrast_limits = limits
+    if not np.allclose(layer.affine.affine_matrix, site.affine):
+        layer.affine = site.affine
+    layer.refresh(extent=False, thumbnail=False)
+
+
+def _update_points(
+    layer: Points, site: Site, values: NDArray[np.float32], limits: tuple[float, float], colormap: str
+) -> None:
+    low, high = limits
+    # The feature is what the status bar shows at the cursor.
+    layer.features[VALUE] = values
+    colours = ensure_colormap(colormap).map((values - low) / (high - low)).astype(np.float32)
+    colours[~np.isfinite(values)] = 0
+    # Setting colours announces itself twice, and each time all markers are sent to the screen.
+    with layer.events.face_color.blocker():
+        layer.face_color = colours
+    positions = site.positions[:, ::-1]
+    if not np.array_equal(layer.data, positions):
+        layer.data = positions
+
+
+def _points(site: Site, name: str) -> Points:
+    outlines = site.outlines
+    scale = float(np.sqrt(abs(np.linalg.det(site.to_um[:2, :2]))))
+    positions = site.positions[:, ::-1]
+    if outlines.radius is not None:
+        size: Any = 2 * outlines.radius * scale
+    else:
+        size = (outlines.diameter or _spacing(positions) / scale) * scale
+    return Points(
+        positions,
+        size=size,
+        symbol="square" if outlines.corners is not None and outlines.corners.shape[1] <= 5 else "disc",
+        border_width=0,
+        face_color=np.zeros((len(positions), 4), dtype=np.float32),
+        features={VALUE: np.full(len(positions), np.nan, dtype=np.float32)},
+        name=name,
+        units=_UNITS,
+        antialiasing=0.5,
+    )
+
+
+def _spacing(positions: NDArray[np.float64]) -> float:
+    """Return the median distance to the nearest neighbour, for mere points."""
+    from scipy.spatial import cKDTree
+
+    if len(positions) < 2:
+        return 1.0
+    some = positions[:: max(1, len(positions) // 2000)]
+    return float(np.median(cKDTree(positions).query(some, k=2)[0][:, 1])) or 1.0
+
+
+def add(viewer: Any, section: Section, role: Role, layer: Layer) -> None:
+    """Add a new layer of a section at its place in the layer list."""
+    layer.metadata[KEY] = key_of(section, role)
+    above = [
+        place
+        for place, other in enumerate(viewer.layers)
+        if (other_role := role_of(other, section)) is not None and ORDER.index(other_role) > ORDER.index(role)
+    ]
+    viewer.layers.insert(min(above, default=len(viewer.layers)), layer)
+    _scale_bar(viewer)
+
+
+def _scale_bar(viewer: Any) -> None:
+    viewer.canvas.overlays.scale_bar.visible = True
+
+
+# -- histology --------------------------------------------------------------------------------------
+
+
+def histology(section: Section) -> tuple[list[Any], NDArray[np.float64]]:
+    """Return the levels of the stained section, and how its pixels lie in µm.
+
+    Returns
+    -------
+    levels
+        (rows, columns, 3 or 4) lazy arrays, full resolution first.
+    matrix
+        (3, 3) affine from (column, row), pixel centres at integers, to µm.
+    """
+    from spatialdata.transformations import get_transformation
+    from xarray import DataTree
+
+    element = section.sdata[section.roles.image]
+    arrays = [next(iter(level.values())) for level in element.values()] if isinstance(element, DataTree) else [element]
+    levels = [array.transpose("y", "x", "c").data for array in arrays]
+    known = get_transformation(element, get_all=True)
+    matrix = np.eye(3)
+    if SYSTEM in known:
+        matrix = np.asarray(known[SYSTEM].to_affine_matrix(("x", "y"), ("x", "y")), dtype=float)
+    # spatialdata puts the corner of the first pixel at 0, napari its centre.
+    half = np.eye(3)
+    half[:2, 2] = 0.5
+    return levels, matrix @ half
+
+
+def _st_box(section: Section) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Return the least and the largest x and y of what is drawn on the ST side."""
+    corners = []
+    if section.has_st:
+        corners.append(section.spots.centres)
+    if section.roles.image is not None:
+        levels, matrix = histology(section)
+        height, width = levels[0].shape[:2]
+        edges = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]], dtype=float)
+        corners.append((edges @ matrix.T)[:, :2])
+    if not corners:
+        return None
+    every = np.concatenate(corners)
+    return every.min(axis=0), every.max(axis=0)

@@ -1,0 +1,313 @@
+"""The pictures of the ion looked at: which are shown, how they lie, and what they show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+from napari.layers import Image, Layer
+from psygnal import Signal
+
+from napari_st2msi.section import Section
+from napari_st2msi.viewer import layers as make
+from napari_st2msi.viewer.ion_values import IonSource, IonValues
+
+Picture = Literal["measured", "predicted", "residual"]
+PICTURES: tuple[Picture, ...] = ("measured", "predicted", "residual")
+
+
+class Pictures:
+    """Shows one ion of one section as measured, predicted and residual.
+
+    In a stack one picture is in front and the others are hidden; in a grid those switched on stand
+    side by side. The three layers are made once a section; see `napari_st2msi.viewer.layers`.
+    """
+
+    #: What is shown or how it lies changed, by the dock or by hand in the layer list.
+    changed = Signal()
+
+    def __init__(self, viewer: Any) -> None:
+        self.viewer = viewer
+        self.section: Section | None = None
+        self.source: IonSource | None = None
+        self.values: IonValues | None = None
+        self.ion: str | None = None
+        self.front: Picture = "measured"
+        self.on: set[Picture] = set(PICTURES)
+        self.measured_at: Literal["pixels", "spots"] = "pixels"
+        self._sites: dict[str, make.Site] = {}
+        self._busy = False
+        self._fitted: Section | None = None
+        viewer.layers.events.removed.connect(self._on_removed)
+        viewer.layers.events.inserted.connect(self._on_inserted)
+
+    # -- what there is --------------------------------------------------------------------------
+
+    def set_source(self, source: IonSource | None, sites: dict[str, make.Site] | None = None) -> None:
+        """Look at other values; layers of another section are hidden, not mixed.
+
+        Parameters
+        ----------
+        sites
+            Where ``pixels`` and ``spots`` are drawn.
+        """
+        with self._by_ourselves():
+            if self.section is not None and (source is None or source.section is not self.section):
+                for layer in make.own_layers(self.viewer, self.section):
+                    layer.visible = False
+        fresh = source is not None and source.section is not self.section
+        self.source = source
+        self.section = None if source is None else source.section
+        self.values = self.ion = None
+        self._sites = {} if sites is None else sites
+        if source is None:
+            return
+        if source.pixels is None:
+            self.measured_at = "spots"
+        elif source.spots is None:
+            self.measured_at = "pixels"
+        if fresh:
+            with self._by_ourselves():
+                if (layer := make.find(self.viewer, source.section, "histology")) is not None:
+                    layer.visible = True
+
+    @property
+    def available(self) -> tuple[Picture, ...]:
+        """The pictures that there are values for."""
+        if self.source is None:
+            return ()
+        predicted = self.source.predicted is not None
+        measured = self.source.pixels is not None or self.source.spots is not None
+        return tuple(
+            picture
+            for picture, there in zip(
+                PICTURES, (measured, predicted, predicted and self.source.spots is not None), strict=True
+            )
+            if there
+        )
+
+    @property
+    def grid(self) -> bool:
+        """Whether pictures stand side by side."""
+        return bool(self.viewer.canvas.grid.enabled)
+
+    def site(self, picture: Picture) -> make.Site | None:
+        """Return where a picture's values lie."""
+        return self._sites.get(self.measured_at if picture == "measured" else "spots")
+
+    def layer(self, picture: Picture) -> Layer | None:
+        """Return the layer of a picture, None when it was not made or was deleted."""
+        return None if self.section is None else make.find(self.viewer, self.section, picture)
+
+    def is_own(self, layer: Layer) -> bool:
+        """Tell whether a layer belongs to the section looked at."""
+        return self.section is not None and make.role_of(layer, self.section) is not None
+
+    # -- the ion --------------------------------------------------------------------------------
+
+    def show_ion(self, ion: str, label: str) -> None:
+        """Show another ion: the layers stay, their data, limits and names change."""
+        assert self.source is not None
+        first = self.values is None
+        self.ion, self.values = ion, self.source.values(ion)
+        with self._by_ourselves():
+            for picture in self.available:
+                self._draw(picture, label, first)
+            if first:
+                self._put_away_totals()
+        if first:
+            self.arrange()
+            self._fit_once()
+
+    def measure_at(self, where: Literal["pixels", "spots"], label: str) -> None:
+        """Show measured values of MSI pixels, or of spots as they were paired."""
+        if where in self._sites and where != self.measured_at:
+            self.measured_at = where
+            if self.values is not None:
+                with self._by_ourselves():
+                    self._draw("measured", label, True)
+                self.arrange()
+
+    def refresh_thumbnails(self) -> None:
+        """Draw the small pictures in the layer list again, after the user came to rest."""
+        for picture in PICTURES:
+            make.refresh_thumbnail(self.layer(picture))
+
+    def _draw(self, picture: Picture, label: str, may_make: bool) -> None:
+        assert self.values is not None
+        assert self.section is not None
+        site = self.site(picture)
+        if site is None:
+            return
+        values = {
+            "measured": self.values.pixels if self.measured_at == "pixels" else self.values.spots,
+            "predicted": self.values.predicted,
+            "residual": self.values.residual,
+        }[picture]
+        if values is None:
+            # An ion without a prediction is shown as missing, not as the ion before it.
+            values = np.full(len(site.outlines), np.nan, dtype=np.float32)
+        residual = picture == "residual"
+        limits = (-self.values.spread, self.values.spread) if residual else self.values.limits
+        layer = make.show_values(
+            self.viewer,
+            self.section,
+            picture,
+            site,
+            values,
+            limits,
+            f"{picture} · {label}",
+            make.DIVERGING if residual else make.INTENSITY,
+            make=may_make or (picture in self.on and picture == self.front),
+        )
+        if layer is not None and may_make:
+            layer.name_overlay.visible = True
+
+    # -- what is shown --------------------------------------------------------------------------
+
+    def show(self, picture: Picture, label: str) -> None:
+        """Bring a picture to the front of the stack; in a grid, switch it on or off."""
+        if picture not in self.available:
+            return
+        missing = self.layer(picture) is None and self.values is not None
+        if missing:
+            with self._by_ourselves():
+                self._draw(picture, label, True)
+            self.on.add(picture)
+        if self.grid and not missing:
+            self.on ^= {picture}
+            if not self.on & set(self.available):
+                self.on.add(picture)
+        if not self.grid:
+            self.front = picture
+        self.arrange()
+
+    def set_grid(self, side_by_side: bool) -> None:
+        """Put the pictures side by side or on a stack; what is in view stays in view."""
+        if side_by_side == self.grid:
+            return
+        camera = self.viewer.scene.camera
+        before, centre = camera.zoom, camera.center
+        self.viewer.fit_to_view()
+        zoomed = before / camera.zoom
+        self.viewer.canvas.grid.stride = 1
+        self.viewer.canvas.grid.enabled = side_by_side
+        self.on |= set(self.available)
+        self.arrange()
+        self.viewer.fit_to_view()
+        if zoomed > 1.05:
+            camera.zoom, camera.center = camera.zoom * zoomed, centre
+
+    def arrange(self) -> None:
+        """Make visible what should be, in the best shape of a grid."""
+        shown = [p for p in self.available if self.layer(p) is not None and (p in self.on if self.grid else True)]
+        if not self.grid:
+            if self.front not in shown and shown:
+                self.front = shown[0]
+            shown = [picture for picture in shown if picture == self.front]
+        with self._by_ourselves():
+            for picture in PICTURES:
+                if (layer := self.layer(picture)) is not None:
+                    layer.visible = picture in shown
+            active = self.layer(self.front) if self.front in shown else self.layer(shown[0]) if shown else None
+            if active is not None:
+                # The status bar reads the active layer.
+                self.viewer.layers.selection.active = active
+            histology = None if self.section is None else make.find(self.viewer, self.section, "histology")
+            if histology is not None:
+                histology.name_overlay.visible = self.grid
+        if self.grid:
+            self.viewer.canvas.grid.shape = self._best_shape()
+        self.changed.emit()
+
+    def blink(self, other: bool) -> bool:
+        """Show predicted for measured, or measured for predicted, while `other`; tell whether it could."""
+        pair = ("measured", "predicted")
+        layers = [self.layer(picture) for picture in pair]  # type: ignore[arg-type]
+        if self.grid or self.front not in pair or None in layers or "predicted" not in self.available:
+            return False
+        with self._by_ourselves():
+            for picture, layer in zip(pair, layers, strict=True):
+                assert layer is not None
+                layer.visible = (picture == self.front) != other
+        return True
+
+    def _best_shape(self) -> tuple[int, int]:
+        """Return the rows and columns that make the cells as large as can be."""
+        visible = [layer for layer in self.viewer.layers if layer.visible]
+        height, width = (max(1, side) for side in self.viewer.canvas.size)
+        low, high = self.viewer.layers.extent.world
+        tall, wide = np.maximum((high - low)[-2:], 1e-9)
+        shapes = [(rows, -(-len(visible) // rows)) for rows in range(1, max(1, len(visible)) + 1)]
+        return max(shapes, key=lambda shape: min(height / shape[0] / tall, width / shape[1] / wide))
+
+    def _fit_once(self) -> None:
+        if self.section is not self._fitted:
+            self._fitted = self.section
+            self.viewer.fit_to_view()
+
+    def _put_away_totals(self) -> None:
+        assert self.section is not None
+        roles: tuple[make.Role, ...] = ("tic", "spots")
+        for role in roles:
+            if (layer := make.find(self.viewer, self.section, role)) is not None:
+                layer.visible = False
+
+    # -- what happens by hand -------------------------------------------------------------------
+
+    @contextmanager
+    def _by_ourselves(self) -> Iterator[None]:
+        before, self._busy = self._busy, True
+        try:
+            yield
+        finally:
+            self._busy = before
+
+    def _picture_of(self, layer: Layer) -> Picture | None:
+        if self.section is None:
+            return None
+        role = make.role_of(layer, self.section)
+        return role if role in PICTURES else None
+
+    def _on_inserted(self, event: Any) -> None:
+        if self._picture_of(event.value) is not None:
+            event.value.events.visible.connect(self._on_visible)
+
+    def _on_removed(self, event: Any) -> None:
+        picture = self._picture_of(event.value)
+        if picture is None or self._busy:
+            return
+        self.on.discard(picture)
+        if not self.on & set(self.available):
+            self.on = set()
+        self.changed.emit()
+
+    def _on_visible(self, event: Any) -> None:
+        picture = self._picture_of(event.source)
+        if picture is None or self._busy:
+            return
+        if event.source.visible:
+            self.on.add(picture)
+            if not self.grid:
+                self.front = picture
+        else:
+            self.on.discard(picture)
+        self.changed.emit()
+
+    # -- the cursor -----------------------------------------------------------------------------
+
+    def at(self, position: tuple[float, ...]) -> dict[Picture, float]:
+        """Return the values under a position (y, x in µm) of the pictures that have one there."""
+        found: dict[Picture, float] = {}
+        for picture in self.available:
+            layer = self.layer(picture)
+            if layer is None:
+                continue
+            value = layer.get_value(position[-2:], world=True)
+            if not isinstance(layer, Image) and value is not None:
+                value = layer.features[make.VALUE].to_numpy()[int(value)]
+            if value is not None and np.isfinite(value):
+                found[picture] = float(value)
+        return found
