@@ -69,8 +69,10 @@ def register(section: Section, landmarks: Any = None, *, transform: str = "affin
     from napari_st2msi.registration.landmarks import find_landmarks
     from napari_st2msi.registration.persistence import apply
     from napari_st2msi.registration.registration import fit
+    from napari_st2msi.section import MSI_SYSTEM
 
-    registration = fit(find_landmarks(section, landmarks), transform)
+    size = section.pixels(MSI_SYSTEM).diameter
+    registration = fit(find_landmarks(section, landmarks), transform, pixel_size_um=size)
     apply(section, registration)
     return registration
 

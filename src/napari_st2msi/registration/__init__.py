@@ -1,1 +1,1 @@
-"""Lay MSI over ST: landmarks, transforms, errors, persistence."""
+"""Registration: lay MSI over ST by landmarks, and say how far off it is."""
