@@ -15,7 +15,12 @@ from napari_st2msi.cli.options import opening_from, parameters, recipe_from
 
 _RECIPE = Annotated[
     Path | None,
-    typer.Option("--recipe", metavar="FILE", help="A YAML file of choices; options change what it says.", rich_help_panel="Recipe"),
+    typer.Option(
+        "--recipe",
+        metavar="FILE",
+        help="A YAML file of choices; options change what it says.",
+        rich_help_panel="Recipe",
+    ),
 ]
 _SET = Annotated[
     list[str] | None,

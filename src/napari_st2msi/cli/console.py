@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
+import sys
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -35,7 +38,9 @@ class Run:
 
     def __init__(self, *, as_json: bool = False) -> None:
         self.as_json = as_json
-        self._out = Console(soft_wrap=True, highlight=False)
+        # Kept from here on: what libraries print later must not get between the results.
+        self._stdout = sys.stdout
+        self._out = Console(file=self._stdout, soft_wrap=True, highlight=False)
         self._err = Console(stderr=True, soft_wrap=True, highlight=False)
         self._stop = threading.Event()
 
@@ -73,7 +78,7 @@ class Run:
     def result(self, facts: Mapping[str, Any], *, lines: Mapping[str, Any] | None = None) -> None:
         """Print what came out: `facts` as JSON, or `lines` (else `facts`) one below the other."""
         if self.as_json:
-            typer.echo(json.dumps(plain(facts), indent=2, ensure_ascii=False))
+            typer.echo(json.dumps(plain(facts), indent=2, ensure_ascii=False), file=self._stdout)
             return
         shown = {name: words(value) for name, value in (facts if lines is None else lines).items()}
         width = max((len(name) for name in shown), default=0)
@@ -85,7 +90,8 @@ class Run:
     def problem(self, error: Exception) -> None:
         """Say what went wrong, in the words of the error; no traceback."""
         if self.as_json:
-            typer.echo(json.dumps({"error": {"kind": type(error).__name__, "message": str(error)}}, ensure_ascii=False))
+            facts = {"error": {"kind": type(error).__name__, "message": str(error)}}
+            typer.echo(json.dumps(facts, indent=2, ensure_ascii=False), file=self._stdout)
         self._err.print(f"[bold red]Error[/bold red]  {escape(str(error))}")
 
     def interrupted(self, signum: int, frame: FrameType | None) -> None:
@@ -103,7 +109,8 @@ def running(*, as_json: bool) -> Iterator[Run]:
     in_main = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGINT, run.interrupted) if in_main else None
     try:
-        yield run
+        with redirect_stdout(sys.stderr), _quiet():
+            yield run
     except St2msiError as error:
         run.problem(error)
         raise typer.Exit(USERS_PROBLEM) from error
@@ -113,6 +120,24 @@ def running(*, as_json: bool) -> Iterator[Run]:
     finally:
         if in_main:
             signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the libraries' notes to developers from users, unless Python was asked for warnings."""
+    chatty = logging.getLogger("spatialdata._logging")
+    chatty.addFilter(_not_chatty)
+    try:
+        with warnings.catch_warnings():
+            if not sys.warnoptions:
+                warnings.simplefilter("ignore")
+            yield
+    finally:
+        chatty.removeFilter(_not_chatty)
+
+
+def _not_chatty(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING
 
 
 def plain(value: Any) -> Any:

@@ -32,7 +32,9 @@ def train(
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE.html", help="Write a report with figures.")
     ] = None,
-    scores: Annotated[Path | None, typer.Option("--scores", metavar="FILE.csv", help="Write the scores of ions.")] = None,
+    scores: Annotated[
+        Path | None, typer.Option("--scores", metavar="FILE.csv", help="Write the scores of ions.")
+    ] = None,
     evaluate: Annotated[
         bool,
         typer.Option("--evaluate/--no-evaluate", help="Measure skill on held-out spots before the model is fitted."),
@@ -51,7 +53,7 @@ def train(
 
     Skill is always measured beside baselines that know no gene: what is left is what genes add.
 
-    Examples:
+    For example:
 
       napari-st2msi train section.zarr --out model --report report.html
 
@@ -73,7 +75,7 @@ def train(
             evaluation = pipeline.evaluate(paired, recipe, progress=progress, cancelled=run.cancelled)
     with run.progress("Training") as progress:
         model = pipeline.train(paired, recipe, evaluation=evaluation, progress=progress, cancelled=run.cancelled)
-    model.save(out, overwrite=overwrite)
+    model.save(out)
     facts: dict[str, Any] = {
         "model": str(out),
         "sections": [section.name for section in sections],
@@ -89,13 +91,20 @@ def train(
     if evaluation is not None:
         from napari_st2msi.report.html import write_report
         from napari_st2msi.report.table import write_table
-        from napari_st2msi.report.words import score_lines
+        from napari_st2msi.report.words import in_short, score_lines
 
         facts["scores"] = evaluation.summary()
+        facts["in_short"] = in_short(evaluation.flat())
         lines |= score_lines(evaluation)
         if report is not None:
             with run.progress("Writing the report"):
-                write_report(report, evaluation, section=sections[0] if len(sections) == 1 else None, paired=paired)
+                write_report(
+                    report,
+                    evaluation,
+                    recipe=recipe,
+                    section=sections[0] if len(sections) == 1 else None,
+                    paired=paired,
+                )
             facts["report"] = str(report)
             lines["report"] = written(report)
         if scores is not None:
@@ -114,7 +123,9 @@ def predict(
     ],
     path: Annotated[
         Path,
-        typer.Argument(metavar="SECTION", help="A section; ST is enough. Anything that 'info' reads.", show_default=False),
+        typer.Argument(
+            metavar="SECTION", help="A section; ST is enough. Anything that 'info' reads.", show_default=False
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -135,7 +146,7 @@ def predict(
 
     Genes are matched by name; the share found is reported, and too few are an error.
 
-    Examples:
+    For example:
 
       napari-st2msi predict model new-section.zarr
 

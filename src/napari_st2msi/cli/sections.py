@@ -36,7 +36,7 @@ OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what
 def info(path: PathArgument, msi: MsiOption = None, *, opening: Opening, run: Run) -> None:
     """Show what a file holds: spots, genes, pixels, ions, sizes in µm.
 
-    Examples:
+    For example:
 
       napari-st2msi info outs/
 
@@ -59,7 +59,7 @@ def convert(
 ) -> None:
     """Put everything of one section into one SpatialData zarr, in micrometres.
 
-    Examples:
+    For example:
 
       napari-st2msi convert outs/ section.zarr --msi brain.imzML --mz-table lipids.csv --ppm 5
 
@@ -102,19 +102,31 @@ def register(
 
     The error that counts is the left-out one: each landmark is predicted from the others.
 
-    Examples:
+    For example:
 
       napari-st2msi register section.zarr --landmarks landmarks.csv
 
       napari-st2msi register section.zarr --transform similarity
     """
-    from napari_st2msi.pipeline import register as lay, save
+    from napari_st2msi.pipeline import register as lay
+    from napari_st2msi.pipeline import save
 
     section = open_path(path, None, opening, run)
     registration = lay(section, landmarks, transform=transform)
     where = save(section, out, overwrite=overwrite)
-    facts = {**registration_facts(registration), "path": str(where)}
-    run.result(facts)
+    error = registration.left_out
+    facts = {**registration.to_dict(), "left_out": error, "path": str(where)}
+    run.result(
+        facts,
+        lines={
+            "landmarks": f"{int(registration.landmarks.enabled.sum())} used of {len(registration.landmarks)}",
+            "left out": f"missed by {error['median']:,.0f} µm (median), {error['max']:,.0f} µm at most",
+            "in sample": f"{registration.rms_um:,.0f} µm (root mean square; it flatters)",
+            "mirrored": registration.reflects,
+            **({"note": list(registration.warnings)} if registration.warnings else {}),
+            "written to": written(where),
+        },
+    )
 
 
 def pair(
@@ -128,7 +140,7 @@ def pair(
 ) -> None:
     """Give every ST spot the ions of the MSI pixels under it, and keep them in the section.
 
-    Examples:
+    For example:
 
       napari-st2msi pair section.zarr
 
@@ -138,7 +150,8 @@ def pair(
     """
     import numpy as np
 
-    from napari_st2msi.pipeline import pair as pair_up, save
+    from napari_st2msi.pipeline import pair as pair_up
+    from napari_st2msi.pipeline import save
 
     section = open_path(path, None, opening, run)
     with run.progress("Pairing") as progress:

@@ -18,7 +18,7 @@ from napari_st2msi.io.opening import Opening
 def view(path: PathArgument, msi: MsiOption = None, *, opening: Opening, run: Run) -> None:
     """Open a section in napari, with the docks beside it.
 
-    Examples:
+    For example:
 
       napari-st2msi view section.zarr
 
@@ -47,7 +47,7 @@ def demo(
 
     Leaves a report, a table of scores, the section, the model and screenshots in the folder.
 
-    Examples:
+    For example:
 
       napari-st2msi demo
 
@@ -57,7 +57,9 @@ def demo(
     from napari_st2msi.viewer.demo import show
 
     facts = show(out, stay=window, say=run.say)
-    run.result(facts, lines={name: written(path) for name, path in facts["written"].items()} | {"seconds": facts["seconds"]})
+    run.result(
+        facts, lines={name: written(path) for name, path in facts["written"].items()} | {"seconds": facts["seconds"]}
+    )
 
 
 def _need_display() -> None:

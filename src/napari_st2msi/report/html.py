@@ -1,0 +1,271 @@
+"""The report: one HTML file that needs nothing else, now or in ten years."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from datetime import date
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from napari_st2msi.evaluation.verdict import SKILL
+from napari_st2msi.paired import PairedDataset, dense
+from napari_st2msi.report.figures import baseline_figure, moran_figure, png, score_figure
+from napari_st2msi.report.table import write_whole
+from napari_st2msi.report.tissue import ion_figure, side_by_side
+from napari_st2msi.report.words import (
+    VERDICTS,
+    colour_of,
+    fixed,
+    held_out,
+    in_short,
+    kind_of,
+    methods,
+    model_words,
+    predictors,
+    quartiles,
+    scored,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from napari_st2msi.evaluation.evaluate import Evaluation
+    from napari_st2msi.recipe import Recipe
+    from napari_st2msi.section import Section
+
+_BEST, _OTHERS = 3, ((0.5, "the middle by R²"), (0.0, "the worst by R²"))
+
+# Column of the scores: its heading, and how many digits of it mean something.
+_COLUMNS = {
+    "mz": ("m/z", 4),
+    "r2": ("R²", 3),
+    "gain": ("gain", 3),
+    "r2_coordinates": ("R² neighbours", 3),
+    "r2_position": ("R² position", 3),
+    "pearson": ("Pearson", 3),
+    "spearman": ("Spearman", 3),
+    "rmse": ("RMSE", 3),
+    "presence_auc": ("presence AUC", 3),
+    "presence_f1": ("presence F1", 3),
+    "moran_i": ("Moran's I", 3),
+    "prevalence": ("present in", 2),
+}
+
+
+def write_report(
+    path: str | Path,
+    evaluation: Evaluation,
+    *,
+    recipe: Recipe | None = None,
+    section: Section | None = None,
+    paired: PairedDataset | None = None,
+    title: str | None = None,
+) -> Path:
+    """Write the report of an evaluation as one HTML file with everything inside.
+
+    Parameters
+    ----------
+    path
+        Where to. The file is written beside its place and moved there when it is whole.
+    evaluation
+        Scores and the out-of-fold prediction.
+    recipe
+        The choices of the run; without it the report cannot say what was done to genes and ions.
+    section
+        The section, when there is just one: its name and the size of its spots.
+    paired
+        What was evaluated, to say how much that was.
+    title
+        Heading; by default, from the sections.
+
+    Raises
+    ------
+    FileProblem
+        The file cannot be written.
+    """
+    page = report_page(evaluation, recipe=recipe, section=section, paired=paired, title=title)
+    return write_whole(path, lambda file: file.write_text(page, encoding="utf-8"))
+
+
+def report_page(
+    evaluation: Evaluation,
+    *,
+    recipe: Recipe | None = None,
+    section: Section | None = None,
+    paired: PairedDataset | None = None,
+    title: str | None = None,
+) -> str:
+    """Return the report as the text of an HTML page; see `write_report`."""
+    from napari_st2msi import __version__
+
+    flat = evaluation.flat()
+    model = model_words(evaluation)
+    names = sorted(set(evaluation.prediction.obs["section"].astype(str)))
+    title = title or f"Ions predicted from genes: {names[0] if len(names) == 1 else f'{len(names)} sections'}"
+    fair = scored(flat)
+    template = Template(files("napari_st2msi.report").joinpath("template.html").read_text(encoding="utf-8"))
+    return template.substitute(
+        version=escape(__version__),
+        title=escape(title),
+        subtitle=escape(f"{_counted(names)} · model {model} · {held_out(evaluation)} · {date.today().isoformat()}"),
+        lead=escape(in_short(flat)),
+        facts=_facts(flat, evaluation, paired),
+        held_out_sentence=escape(
+            f"{evaluation.protocol['note']} R² of each ion is against the mean of its training spots; quartiles are "
+            f"over the {len(fair):,} ions that could be learned. Above R² = {SKILL:g} there is skill: shrunken models "
+            "reach small positive values on pure noise."
+        ),
+        predictors=_predictor_table(quartiles(flat, model), model) if len(fair) else "",
+        score_figure=_score_figure(fair, model),
+        pair_figures=_pair_figures(fair),
+        gallery=_gallery(fair, evaluation),
+        verdicts="".join(f"<li>{_chip(name)} {escape(words)}</li>" for name, words in _verdicts(flat).items()),
+        ions=_ion_table(flat),
+        methods="\n".join(
+            f"<h3>{escape(heading)}</h3><p>{escape(text)}</p>" for heading, text in methods(evaluation, recipe)
+        ),
+        recipe=_recipe(recipe),
+        footer=escape(f"Written by napari-st2msi {__version__}."),
+    )
+
+
+def _counted(names: list[str]) -> str:
+    shown = ", ".join(names[:6])
+    return f"Section {shown}" if len(names) == 1 else f"{len(names)} sections: {shown}{' …' if len(names) > 6 else ''}"
+
+
+def _facts(flat: pd.DataFrame, evaluation: Evaluation, paired: PairedDataset | None) -> str:
+    facts = {"spots predicted": f"{evaluation.prediction.n_obs:,}"}
+    if paired is not None:
+        facts["genes"] = f"{paired.genes.n_vars:,}"
+    facts["ions"] = f"{len(flat):,}"
+    fair = scored(flat)
+    facts["ions predicted from genes"] = f"{int((fair['verdict'] == 'predicted from genes').sum()):,}"
+    if len(fair):
+        facts["median R²"] = fixed(fair["r2"].median(), 3)
+        facts["median gain over position"] = f"{fair['gain'].median():+.3f}"
+    return "\n".join(f"<div><dt>{escape(str(k))}</dt><dd>{escape(str(v))}</dd></div>" for k, v in facts.items())
+
+
+def _predictor_table(table: pd.DataFrame, model: str) -> str:
+    rows = []
+    for name, row in table.iterrows():
+        mark = ' class="model"' if name == model else ""
+        cells = "".join(f"<td>{fixed(row[column], 3)}</td>" for column in ("lower", "median", "upper"))
+        share = f"{int(row['over']):,} of {int(row['ions']):,}"
+        rows.append(f'<tr{mark}><td class="text">{escape(str(name))}</td>{cells}<td>{share}</td></tr>')
+    return (
+        '<table><thead><tr><th class="text">predictor</th><th>lower quartile</th><th>median R²</th><th>upper quartile'
+        f"</th><th>ions above {SKILL:g}</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    )
+
+
+def _score_figure(fair: pd.DataFrame, model: str) -> str:
+    if not len(fair):
+        return ""
+    figure = score_figure(fair, predictors(fair, model))
+    return _figure(figure, "Each dot is an ion. Bars span the quartiles, lines are medians.")
+
+
+def _pair_figures(fair: pd.DataFrame) -> str:
+    if not len(fair):
+        return ""
+    return _figure(
+        baseline_figure(fair),
+        "The model against the best baseline without genes. What lies above the dashed line, genes add.",
+    ) + _figure(
+        moran_figure(fair),
+        "Skill against how smooth an ion is in space. Where skill only follows Moran's I, a model may have learned "
+        "smoothness and nothing else.",
+    )
+
+
+def _gallery(fair: pd.DataFrame, evaluation: Evaluation) -> str:
+    if not len(fair):
+        return ""
+    prediction = evaluation.prediction
+    measured, predicted = dense(prediction.layers["measured"]), dense(prediction.X)
+    xy = side_by_side(np.asarray(prediction.obsm["spatial"])[:, :2], prediction.obs["section"].astype(str).to_numpy())
+    ranked = fair.sort_values("r2", ascending=False, kind="stable").index
+    chosen = dict.fromkeys(ranked[:_BEST], "")
+    for place, words in _OTHERS:
+        chosen.setdefault(ranked[round((len(ranked) - 1) * (1 - place))], f" · {words}")
+    pictures = []
+    for ion, words in chosen.items():
+        column = prediction.var_names.get_loc(ion)
+        row = fair.loc[ion]
+        figure = ion_figure(
+            xy,
+            measured[:, column],
+            predicted[:, column],
+            title=f"{row['label']} · R² {row['r2']:.2f} · gain {row['gain']:+.2f}{words}",
+        )
+        pictures.append(_figure(figure, alt=f"{row['label']}: measured, predicted and residual"))
+    return (
+        "<h2>Ion images: the best, the middle and the worst</h2><p>Every predicted value is out of fold: it comes "
+        "from a model that did not see the spot. Measured and predicted share their limits; intensities above the "
+        "99.5th percentile are drawn in the last colour. Spots are drawn large enough to touch; those without a "
+        f"value are left out.</p>{''.join(pictures)}"
+    )
+
+
+def _ion_table(flat: pd.DataFrame) -> str:
+    columns = {name: words for name, words in _COLUMNS.items() if name in flat and flat[name].notna().any()}
+    head = "".join(
+        f'<th{mark} scope="col"><button type="button">{escape(words)}</button></th>'
+        for words, mark in [
+            *[(words, "") for name, (words, _) in columns.items() if name == "mz"],
+            ("name", ' class="text"'),
+            ("verdict", ' class="text"'),
+            *[(words, "") for name, (words, _) in columns.items() if name != "mz"],
+        ]
+    )
+    rows = []
+    for ion, row in flat.sort_values("r2", ascending=False, kind="stable").iterrows():
+        name = str(row["name"] or (ion if "mz" not in columns else ""))
+        cells = [
+            f'<td class="text name" title="{escape(name)}">{escape(name)}</td>',
+            f'<td class="text" data-value="{escape(str(row["verdict"]))}">{_chip(str(row["verdict"]))}</td>',
+        ]
+        numbers = [_number(row[column], digits, bar=column == "r2") for column, (_, digits) in columns.items()]
+        first = numbers.pop(0) if "mz" in columns else ""
+        rows.append(f"<tr>{first}{''.join(cells)}{''.join(numbers)}</tr>")
+    return f'<table id="ions"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+
+
+def _number(value: float, digits: int, *, bar: bool = False) -> str:
+    if not np.isfinite(value):
+        return '<td data-value="">–</td>'
+    share = f' class="bar" style="--share:{100 * float(np.clip(value, 0, 1)):.0f}%"' if bar else ""
+    return f'<td{share} data-value="{value:.6g}">{fixed(value, digits)}</td>'
+
+
+def _chip(verdict: str) -> str:
+    return f'<span class="verdict" style="color:{colour_of(verdict)}">{escape(verdict)}</span>'
+
+
+def _verdicts(flat: pd.DataFrame) -> dict[str, str]:
+    there = {kind_of(str(verdict)) for verdict in flat["verdict"]}
+    return {name: words for name, (_, words) in VERDICTS.items() if name in there}
+
+
+def _recipe(recipe: Recipe | None) -> str:
+    if recipe is None:
+        return ""
+    return f"<details><summary>The recipe, to run it again</summary><pre>{escape(recipe.to_yaml())}</pre></details>"
+
+
+def _figure(figure: Figure, caption: str = "", *, alt: str = "") -> str:
+    picture = b64encode(png(figure)).decode("ascii")
+    words = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    width = round(figure.get_figwidth() * 96)
+    return (
+        f'<figure><img alt="{escape(alt or caption)}" width="{width}" src="data:image/png;base64,{picture}">'
+        f"{words}</figure>"
+    )

@@ -1,0 +1,77 @@
+"""Scores and predictions as files that spreadsheets and scripts read."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from napari_st2msi.errors import FileProblem
+from napari_st2msi.paired import dense
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from napari_st2msi.evaluation.evaluate import Evaluation
+
+
+def write_table(path: str | Path, evaluation: Evaluation) -> Path:
+    """Write the scores of all ions as CSV, one ion a row.
+
+    Raises
+    ------
+    FileProblem
+        The file cannot be written.
+    """
+    return write_whole(path, lambda file: evaluation.flat().to_csv(file, index_label="ion", float_format="%.6g"))
+
+
+def write_prediction(path: str | Path, prediction: AnnData) -> Path:
+    """Write a prediction as h5ad, or as CSV: spot, section, x and y in µm, then a column for each ion.
+
+    Raises
+    ------
+    FileProblem
+        The file cannot be written, or its name ends in neither .h5ad nor .csv.
+    """
+    path = Path(path)
+    if path.suffix == ".h5ad":
+        return write_whole(path, lambda file: prediction.write_h5ad(file))
+    if path.suffix == ".csv":
+        return write_whole(path, lambda file: _frame(prediction).to_csv(file, index_label="spot", float_format="%.6g"))
+    raise FileProblem(f"'{path}' is of no kind that predictions are written as. End it in .h5ad or .csv.")
+
+
+def write_whole(path: str | Path, write: Callable[[Path], None]) -> Path:
+    """Write a file beside its place and move it there when it is whole.
+
+    Raises
+    ------
+    FileProblem
+        The folder does not exist or cannot be written, or the disk is full.
+    """
+    path = Path(path)
+    folder = None
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        write(folder / path.name)
+        (folder / path.name).replace(path)
+    except OSError as error:
+        raise FileProblem(f"'{path}' cannot be written: {error.strerror or error}.") from error
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+    return path
+
+
+def _frame(prediction: AnnData) -> pd.DataFrame:
+    frame = pd.DataFrame(dense(prediction.X), index=prediction.obs_names, columns=prediction.var_names)
+    xy = prediction.obsm["spatial"]
+    frame.insert(0, "section", prediction.obs["section"].astype(str))
+    frame.insert(1, "x_um", xy[:, 0])
+    frame.insert(2, "y_um", xy[:, 1])
+    return frame

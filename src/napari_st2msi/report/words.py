@@ -1,0 +1,237 @@
+"""The sentences of the report: what was done, and what the scores do and do not say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from napari_st2msi.evaluation.verdict import SKILL
+from napari_st2msi.models.registry import BASELINES, model_class
+
+if TYPE_CHECKING:
+    from napari_st2msi.evaluation.evaluate import Evaluation
+    from napari_st2msi.recipe import Recipe
+
+#: Baselines that know no gene, in the words of the report.
+BASELINE_WORDS = {
+    "mean": "training mean",
+    "counts": "total counts",
+    "coordinates": "nearest neighbours in space",
+    "position": "position in the section",
+}
+#: What a verdict begins with: its colour, safe for colour-blind eyes, and what it means.
+VERDICTS = {
+    "predicted from genes": ("#0b6e99", "genes predict it on spots the model did not see, and better than position."),
+    "no better than position": ("#c77400", "predictable, but knowing where a spot lies is enough: genes add nothing."),
+    "has a pattern that genes do not predict": ("#8a4fae", "structured in space, yet the model finds nothing."),
+    "noise": ("#66727f", "no skill and no pattern: there may be nothing to predict."),
+    "not learnable": ("#9aa4ae", "in too few spots to learn or to score."),
+}
+
+
+def kind_of(verdict: str) -> str:
+    """Return what a verdict says in general: a key of `VERDICTS` where there is one."""
+    return verdict.partition(":")[0]
+
+
+def colour_of(verdict: str) -> str:
+    """Return the colour of a verdict."""
+    return VERDICTS.get(kind_of(verdict), VERDICTS["noise"])[0]
+
+
+def predictors(flat: pd.DataFrame, model: str) -> dict[str, str]:
+    """Return which column of the scores holds the R² of which predictor: the model, then the baselines."""
+    columns = {"r2": model}
+    columns |= {f"r2_{name}": BASELINE_WORDS[name] for name in BASELINES if f"r2_{name}" in flat}
+    return {column: words for column, words in columns.items() if flat[column].notna().any()}
+
+
+def scored(flat: pd.DataFrame) -> pd.DataFrame:
+    """Return the ions that could be learned and scored; summaries are over these."""
+    return flat[flat["learnable"].astype(bool) & flat["r2"].notna()]
+
+
+def quartiles(flat: pd.DataFrame, model: str) -> pd.DataFrame:
+    """Return how R² is distributed over the scored ions for each predictor.
+
+    Returns
+    -------
+    DataFrame with a row for each predictor and columns `lower`, `median`, `upper` (R² at the
+    quartiles over ions), `over` (number of ions with skill, R² > 0.02) and `ions` (number scored).
+    """
+    rows = {}
+    flat = scored(flat)
+    for column, words in predictors(flat, model).items():
+        values = flat[column].dropna().to_numpy(dtype=float)
+        lower, median, upper = np.percentile(values, [25, 50, 75])
+        rows[words] = (lower, median, upper, int((values > SKILL).sum()), len(values))
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["lower", "median", "upper", "over", "ions"])
+
+
+def score_lines(evaluation: Evaluation) -> dict[str, str]:
+    """Return the scores as lines for the command line: quartiles of each predictor, and the verdict."""
+    flat = evaluation.flat()
+    lines = {"held out": str(evaluation.protocol["note"])}
+    for words, row in quartiles(flat, model_words(evaluation)).iterrows():
+        lines[f"R² {words}"] = (
+            f"{fixed(row['median'], 3)}  (quartiles {fixed(row['lower'], 3)} to {fixed(row['upper'], 3)})"
+        )
+    return lines | {"in short": in_short(flat)}
+
+
+def in_short(flat: pd.DataFrame) -> str:
+    """Say honestly what genes add to what position alone knows."""
+    flat = scored(flat)
+    if not len(flat):
+        return "No ion could be learned, so there is no score."
+    better = int((flat["verdict"] == "predicted from genes").sum())
+    gain = float(flat["gain"].median())
+    many = (
+        f"{better:,} of {len(flat):,} ions are predicted from genes, better than by every baseline that knows only "
+        "where a spot lies."
+    )
+    if gain > SKILL:
+        return f"{many} Over all ions, genes add {gain:.2f} R² (median) to what position explains."
+    if gain > -SKILL:
+        return (
+            f"{many} Over all ions, genes add next to nothing to what position explains (median {fixed(gain, 2)} R²)."
+        )
+    return (
+        f"{many} For most ions position alone does better (median {gain:+.2f} R²): "
+        "an image of such an ion shows where spots lie, not what their genes say."
+    )
+
+
+def held_out(evaluation: Evaluation) -> str:
+    """Say in a few words what was held out."""
+    protocol = evaluation.protocol
+    if protocol["protocol"] == "leave_group_out":
+        return f"one {protocol['group']} held out at a time"
+    return f"blocks of {protocol['block_um']:,.0f} µm held out in {protocol['n_folds']} folds"
+
+
+def model_words(evaluation: Evaluation) -> str:
+    """Return the model's name as a person reads it."""
+    return evaluation.model.replace("_", "-")
+
+
+def methods(evaluation: Evaluation, recipe: Recipe | None) -> list[tuple[str, str]]:
+    """Return what was done: (heading, paragraph) pairs that fit a methods section.
+
+    Without the recipe, only what the evaluation itself knows.
+    """
+    held = ("Held-out spots", _protocol(evaluation))
+    scores = ("Scores", _scores(evaluation))
+    if recipe is None:
+        return [held, ("Baselines without genes", _baselines(evaluation)), scores]
+    return [
+        ("Pairing", _pairing(recipe)),
+        ("Genes", _genes(recipe)),
+        ("Ions", _ions(recipe)),
+        ("Model", _model(recipe)),
+        held,
+        ("Baselines without genes", _baselines(evaluation)),
+        scores,
+    ]
+
+
+def _pairing(recipe: Recipe) -> str:
+    choices = recipe.pairing
+    far = "one and a half pixels" if choices.max_distance_um is None else f"{choices.max_distance_um:g} µm"
+    ways = {
+        "overlap": "the mean of the MSI pixels under it, weighted by the exact area that pixel and spot share",
+        "sum": "the sum of the MSI pixels under it, each in the share of its area that lies under the spot",
+        "radius": f"the mean of the MSI pixels whose centre lies within {choices.radius_um:g} µm of the spot's centre",
+        "nearest": f"the mean of its {choices.k} nearest MSI pixels, none farther than {far}",
+        "inverse_distance": f"the mean of its {choices.k} nearest MSI pixels weighted by inverse distance, "
+        f"none farther than {far}",
+    }
+    least = f"Spots with less than {choices.min_coverage:.0%} of their area under pixels count as not measured"
+    return f"Where pixels were paired with spots, each spot was given {ways[choices.method]}. {least}."
+
+
+def _genes(recipe: Recipe) -> str:
+    choices, parts = recipe.genes, []
+    if choices.min_spots:
+        parts.append(f"genes found in fewer than {choices.min_spots} spots were left out")
+    if choices.log1p:
+        parts.append("counts were scaled to the median library size and transformed as log(1 + x)")
+    parts.append("all genes were used" if choices.n_top is None else f"the {choices.n_top:,} most variable were kept")
+    if choices.standardise:
+        parts.append("each was standardised to mean 0 and deviation 1")
+    return _sentence("; ".join(parts) + ". All of it was fitted on training spots only, anew in every fold.")
+
+
+def _ions(recipe: Recipe) -> str:
+    choices = recipe.ions
+    scale = "divided by the spot's total ion current" if choices.normalisation == "tic" else "used as they are"
+    log = ", and learned as log(1 + x)" if choices.log1p else ""
+    least = f"Ions present in fewer than {choices.min_spots} training spots were not learned"
+    return f"Intensities were {scale}{log}. {least}."
+
+
+def _model(recipe: Recipe) -> str:
+    choices = recipe.model
+    text = f"'{choices.name}': {_lower(model_class(choices.name).assumes)}"
+    if choices.name != "two_stage":
+        return text
+    low, high = choices.alphas
+    combined = (
+        "the probability of presence times the intensity"
+        if choices.combine == "product"
+        else f"the intensity where presence is likelier than {choices.threshold:g}, else nothing"
+    )
+    return (
+        f"{text} The first stage is a logistic regression for each ion; ions always or never present in training pass "
+        f"through. The second is a ridge regression with a penalty of its own for each ion, chosen inside the training "
+        f"spots among {choices.n_alphas} from {low:g} to {high:g}. The prediction is {combined}."
+    )
+
+
+def _protocol(evaluation: Evaluation) -> str:
+    protocol = evaluation.protocol
+    if protocol["protocol"] == "leave_group_out":
+        why = "No value in this report comes from a model that saw the spot, or any other spot of its group."
+    else:
+        why = "Random folds would let a model look at the neighbours of every spot, and reward it for smoothness."
+    return f"{protocol['note']} {why}"
+
+
+def _baselines(evaluation: Evaluation) -> str:
+    alone = (
+        " A held-out group has no neighbours in training, so nearest neighbours fall back to the mean."
+        if evaluation.protocol["protocol"] == "leave_group_out"
+        else ""
+    )
+    return (
+        "Fitted and scored on the same folds: the mean over training spots; a spot's total counts; the nearest "
+        "training spots of the same section; a smooth field of the position in the section. None of them knows a "
+        f"gene.{alone} "
+        f"Gain: {_lower(str(evaluation.protocol['gain']))}."
+    )
+
+
+def _scores(evaluation: Evaluation) -> str:
+    scale = "on the log(1 + x) scale" if evaluation.protocol["scale"] == "log1p" else "on intensities"
+    return (
+        f"For each ion by itself, over all held-out spots, {scale}: R² against the mean of the training spots, Pearson "
+        "and Spearman correlation, root mean squared error; for presence, area under the ROC curve and F1. Summaries "
+        "are medians and quartiles over ions. Correlations pooled over ions are not given: that some ions are abundant "
+        "and others rare is enough to make them high."
+    )
+
+
+def fixed(value: float, digits: int) -> str:
+    """Return a number with so many decimals, without the sign of a zero."""
+    text = f"{value:.{digits}f}"
+    return text.lstrip("-") if float(text) == 0 else text
+
+
+def _lower(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
