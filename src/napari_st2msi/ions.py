@@ -52,7 +52,8 @@ def ion_frame(table: AnnData) -> pd.DataFrame:
         column = find_column(table.var.columns, wanted)
         frame[target] = "" if column is None else [_text(value) for value in table.var[column]]
     frame["label"] = [
-        ion_label(mz, name, adduct) if np.isfinite(mz) else str(key)
+        # Several candidates are told apart nowhere on screen: the first stands for them.
+        ion_label(mz, name.split(";")[0].strip(), adduct) if np.isfinite(mz) else str(key)
         for key, mz, name, adduct in zip(
             frame.index, frame["mz"].to_numpy(), frame["name"], frame["adduct"], strict=True
         )
@@ -61,15 +62,16 @@ def ion_frame(table: AnnData) -> pd.DataFrame:
 
 
 def ion_label(mz: float, name: str = "", adduct: str = "", *, decimals: int = 4) -> str:
-    """Return the words for one ion: ``m/z 798.5410 PC(34:1)+K``."""
-    tail = name + adduct.removeprefix("M").removeprefix("[M").removesuffix("]") if name else ""
-    return f"m/z {mz:.{decimals}f} {tail}".rstrip()
+    """Return the words for one ion: ``m/z 798.5410 PC(34:1)+K``; of several names the first, and how many more."""
+    first, *others = name.split("; ")
+    adduct = adduct.removeprefix("[").removeprefix("M").removesuffix("]") if first else ""
+    more = f" (+{len(others)})" if others else ""
+    return f"m/z {mz:.{decimals}f} {first}{adduct}{more}".rstrip()
 
 
 def _text(value: object) -> str:
-    """Return the first of several names ("a;b", ["a", "b"]) as text, empty for missing."""
-    if isinstance(value, (list, tuple, np.ndarray)):
-        value = value[0] if len(value) else ""
+    """Return one name or several ("a;b", ["a", "b"]) as "a; b", empty for missing."""
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return ""
-    return str(value)
+    several = list(value) if isinstance(value, (list, tuple, np.ndarray)) else str(value).split(";")
+    return "; ".join(text for name in several if (text := str(name).strip()))

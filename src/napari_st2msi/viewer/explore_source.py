@@ -122,7 +122,7 @@ def _scores(evaluation: Evaluation | None, prediction: AnnData | None) -> pd.Dat
 def scores_in_words(row: pd.Series) -> str:
     """Return the scores of one ion in one line, missing ones left out."""
     parts = [
-        f"{title} {float(row[key]):.2f}".replace("-", "−")
+        f"{title} {_score(row[key])}"
         for key, title in (("r2", "R²"), ("gain", "gain"), ("presence_auc", "AUC"), ("moran_i", "Moran's I"))
         if key in row and pd.notna(row[key])
     ]
@@ -137,5 +137,10 @@ def baselines_in_words(row: pd.Series) -> str:
         if str(key).startswith("r2_") and pd.notna(row[key])
     }
     ordered = sorted(known.items(), key=lambda item: -item[1])
-    words = " · ".join(f"{name} {value:.2f}".replace("-", "−") for name, value in ordered)
+    words = " · ".join(f"{name} {_score(value)}" for name, value in ordered)
     return f"R² without genes: {words}" if words else ""
+
+
+def _score(value: float) -> str:
+    # Rounding first: −0.001 is 0.00 and not −0.00.
+    return f"{round(float(value), 2) + 0.0:.2f}".replace("-", "−")

@@ -6,6 +6,7 @@ ions; here a sort is one `argsort` and a filter one mask.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,8 @@ from napari_st2msi.errors import DataProblem
 from napari_st2msi.viewer.ion_query import matches
 
 _Index = QModelIndex
+# Small images are drawn for so long, then the window may breathe for so long.
+_DRAW_S, _IDLE_MS = 0.015, 20
 _UP, _DOWN = Qt.SortOrder.AscendingOrder, Qt.SortOrder.DescendingOrder
 
 
@@ -33,17 +36,17 @@ class Column:
     title: str
     explain: str
     decimals: int = 2
-    width: int = 56
+    width: int = 48
     #: Shown unless the user hides it.
     default: bool = True
 
 
 FAVOURITE = Column("favourite", "★", "Favourite (F)", width=24)
-IMAGE = Column("image", "Image", "Measured, or predicted where nothing was measured", width=58)
+IMAGE = Column("image", "Image", "Measured, or predicted where nothing was measured", width=54)
 COLUMNS = (
     FAVOURITE,
-    Column("mz", "m/z", "Mass over charge", decimals=4, width=78),
-    Column("name", "Name", "Annotation and adduct, as the file gives them", width=104),
+    Column("mz", "m/z", "Mass over charge", decimals=4, width=72),
+    Column("name", "Name", "Annotation and adduct, as the file gives them", width=96),
     IMAGE,
     Column("r2", "R²", "Out of fold, against the training mean: 0 is no better than the mean, 1 is perfect"),
     Column("gain", "Gain", "R² beyond the best baseline that knows the position and not the genes"),
@@ -76,8 +79,8 @@ class IonModel(QAbstractTableModel):
         self._wanted: list[str] = []
         self._draw: Callable[[str], QIcon] | None = None
         self._idle = QTimer(self)
-        self._idle.setInterval(0)
-        self._idle.timeout.connect(self._draw_next)
+        self._idle.setInterval(_IDLE_MS)
+        self._idle.timeout.connect(self._draw_some)
 
     # -- what is shown ----------------------------------------------------------------------------
 
@@ -226,16 +229,16 @@ class IonModel(QAbstractTableModel):
             self._idle.start()
         return self._images.get(ion)
 
-    def _draw_next(self) -> None:
-        # What was asked for last is in view; what scrolled by can wait.
-        if not self._wanted or self._draw is None:
+    def _draw_some(self) -> None:
+        if self._draw is None or not self._wanted:
             self._idle.stop()
             return
-        ion = self._wanted.pop()
-        self._images[ion] = self._draw(ion)
-        if (row := self.row(ion)) >= 0:
-            cell = self.index(row, self.columns.index(IMAGE))
-            self.dataChanged.emit(cell, cell, [Qt.ItemDataRole.DecorationRole])
+        # A few at a time: repainting the window for each would take longer than drawing it.
+        until = time.perf_counter() + _DRAW_S
+        while self._wanted and time.perf_counter() < until:
+            ion = self._wanted.pop()  # what was asked for last is in view; what scrolled by can wait
+            self._images[ion] = self._draw(ion)
+        self._changed(IMAGE)
 
 
 def _short_names(frame: pd.DataFrame) -> list[str]:

@@ -28,7 +28,7 @@ ORDER: tuple[Role, ...] = get_args(Role)
 #: The key of this package in a layer's metadata.
 KEY = "napari_st2msi"
 VALUE = "value"
-INTENSITY, DIVERGING = "viridis", "RdBu"
+INTENSITY, DIVERGING = "viridis", "RdBu_r"
 _UNITS = ("um", "um")
 # Room between ST and an MSI that is not registered yet, as a share of the ST's width.
 _GAP = 0.08

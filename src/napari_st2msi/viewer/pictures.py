@@ -16,6 +16,11 @@ from napari_st2msi.viewer.ion_values import IonSource, IonValues
 
 Picture = Literal["measured", "predicted", "residual"]
 PICTURES: tuple[Picture, ...] = ("measured", "predicted", "residual")
+# Titles over the cells of a grid: smallest and largest size in points, the width of a letter in
+# pixels at one point, and what is kept free of a cell.
+_TITLE_POINTS = (6.0, 10.0)
+_TITLE_WIDTH = 0.97
+_TITLE_MARGIN = 10
 
 
 class Pictures:
@@ -42,6 +47,7 @@ class Pictures:
         self._fitted: Section | None = None
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.layers.events.inserted.connect(self._on_inserted)
+        viewer.canvas.events.size.connect(self._on_canvas)
 
     # -- what there is --------------------------------------------------------------------------
 
@@ -120,6 +126,8 @@ class Pictures:
         if first:
             self.arrange()
             self._fit_once()
+        elif self.grid:
+            self.fit_titles()
 
     def measure_at(self, where: Literal["pixels", "spots"], label: str) -> None:
         """Show measured values of MSI pixels, or of spots as they were paired."""
@@ -218,9 +226,23 @@ class Pictures:
             histology = None if self.section is None else make.find(self.viewer, self.section, "histology")
             if histology is not None:
                 histology.name_overlay.visible = self.grid
-        if self.grid:
-            self.viewer.canvas.grid.shape = self._best_shape()
+        self.fit_titles()
         self.changed.emit()
+
+    def fit_titles(self) -> None:
+        """Choose the shape of the grid, and a size of the titles at which they fit their cells."""
+        columns = 1
+        if self.grid:
+            shape = self._best_shape()
+            self.viewer.canvas.grid.shape = shape
+            columns = shape[1]
+        room = self.viewer.canvas.size[1] / columns - 2 * _TITLE_MARGIN
+        for layer in self.viewer.layers:
+            if self.is_own(layer) and layer.name_overlay.visible:
+                size = room / (_TITLE_WIDTH * max(len(layer.name), 1))
+                size = float(np.clip(size, *_TITLE_POINTS))
+                if abs(layer.name_overlay.font_size - size) > 0.2:
+                    layer.name_overlay.font_size = size
 
     def blink(self, other: bool) -> bool:
         """Show predicted for measured, or measured for predicted, while `other`; tell whether it could."""
@@ -264,6 +286,10 @@ class Pictures:
             yield
         finally:
             self._busy = before
+
+    def _on_canvas(self, _event: Any = None) -> None:
+        if self.values is not None:
+            self.fit_titles()
 
     def _picture_of(self, layer: Layer) -> Picture | None:
         if self.section is None:

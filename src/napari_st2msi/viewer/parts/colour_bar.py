@@ -25,6 +25,7 @@ class ColourBar(QWidget):
         self.what.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.provenance = QLabel()
         self.provenance.setProperty("role", "note")
+        self.provenance.setSizePolicy(QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Preferred)
         self.provenance.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         self.strip = _Strip()
         head = QHBoxLayout()
