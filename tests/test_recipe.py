@@ -68,7 +68,8 @@ def test_mz_is_found_under_the_names_people_use(column: str) -> None:
     table.var["adducts"] = ["M+K", "M+H"]
     assert has_mz(table)
     frame = ion_frame(table)
-    assert frame["label"].tolist() == ["m/z 798.5410 PC(34:1)+K", "m/z 104.1000"]
+    assert frame["label"].tolist() == ["m/z 798.5410 PC(34:1)+K (+1)", "m/z 104.1000"]
+    assert frame["name"].tolist() == ["PC(34:1); PC(33:2)", ""]
 
 
 @pytest.mark.parametrize("values", [["a", "b"], [0.0, 5.0], [np.nan, 5.0]])
