@@ -52,8 +52,7 @@ def ion_frame(table: AnnData) -> pd.DataFrame:
         column = find_column(table.var.columns, wanted)
         frame[target] = "" if column is None else [_text(value) for value in table.var[column]]
     frame["label"] = [
-        # Several candidates are told apart nowhere on screen: the first stands for them.
-        ion_label(mz, name.split(";")[0].strip(), adduct) if np.isfinite(mz) else str(key)
+        ion_label(mz, name, adduct) if np.isfinite(mz) else str(key)
         for key, mz, name, adduct in zip(
             frame.index, frame["mz"].to_numpy(), frame["name"], frame["adduct"], strict=True
         )
