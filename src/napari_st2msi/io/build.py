@@ -99,21 +99,32 @@ def build_section(
 
 
 def annotate(table: AnnData, element: str) -> AnnData:
-    """Return a table that annotates `element`, row i to instance i.
+    """Return a table that annotates `element`, row i to instance i; it shares the matrix with `table`.
 
     Raises
     ------
     DataProblem
         Observations or variables have the same name twice.
     """
+    from anndata import AnnData
     from spatialdata.models import TableModel
 
     for what, names in (("rows", table.obs_names), ("columns", table.var_names)):
         if not names.is_unique:
             twice = ", ".join(map(str, names[names.duplicated()].unique()[:3]))
             raise DataProblem(f"Some {what} of the table have the same name ({twice}). Give each its own name.")
-    table = table.copy()
-    table.uns.pop("spatialdata_attrs", None)
+    # Not table.copy(): the matrix may be as large as memory allows.
+    table = AnnData(
+        X=table.X,
+        obs=table.obs.copy(),
+        var=table.var.copy(),
+        layers=dict(table.layers),
+        obsm=dict(table.obsm),
+        varm=dict(table.varm),
+        obsp=dict(table.obsp),
+        varp=dict(table.varp),
+        uns={key: value for key, value in table.uns.items() if key != "spatialdata_attrs"},
+    )
     table.obs["region"] = pd.Categorical([element] * table.n_obs)
     table.obs["instance"] = np.arange(table.n_obs)
     parsed: AnnData = TableModel.parse(table, region=element, region_key="region", instance_key="instance")

@@ -17,7 +17,7 @@ from napari_st2msi.progress import Progress, check, never
 Normalisation = Literal["none", "tic", "rms", "median"]
 
 # Small enough for the processor's cache, which is worth more than fewer and larger chunks.
-_POINTS = 1 << 18
+_POINTS = 1 << 17
 _CELLS = 1 << 18
 
 
@@ -199,24 +199,24 @@ class _Windows:
         count = end - begin
         first = np.concatenate([[0], np.cumsum(count)])
         segments = np.repeat(begin, count) + np.arange(first[-1]) - np.repeat(first[:-1], count)
-        used, column = np.unique(segments, return_inverse=True)
+        used, self._members = np.unique(segments, return_inverse=True)
+        self._apart = len(used) == len(segments) == len(lower)
+        if self._apart:
+            # One segment an ion: let its column be the ion's own.
+            used = segments
+        self._first = first[:-1]
+        self._n_columns = len(used)
         self._column = np.full(len(self._edges) + 1, -1, dtype=np.int64)
         self._column[used] = np.arange(len(used))
-        self._n_columns = len(used)
-        self._first, self._members = first, column
-        self._single = bool((count == 1).all())
 
     def __call__(self, chunk: Chunk) -> NDArray[np.float64]:
-        column = self._column[np.searchsorted(self._edges, chunk.mz, side="right")]
-        inside = column >= 0
+        column = self._column.take(np.searchsorted(self._edges, chunk.mz, side="right"))
+        inside = np.flatnonzero(column >= 0)
         offset = np.repeat(np.arange(len(chunk.rows)) * self._n_columns, np.diff(chunk.start))
         shape = (len(chunk.rows), self._n_columns)
-        sums = np.bincount(
-            (column + offset)[inside], weights=chunk.intensity[inside], minlength=shape[0] * shape[1]
-        ).reshape(shape)
-        if self._single:
-            return sums[:, self._members]
-        return np.add.reduceat(sums[:, self._members], self._first[:-1], axis=1)
+        cell = column.take(inside) + offset.take(inside)
+        sums = np.bincount(cell, chunk.intensity.take(inside), minlength=shape[0] * shape[1]).reshape(shape)
+        return sums if self._apart else np.add.reduceat(sums[:, self._members], self._first, axis=1)
 
 
 def _per_spectrum(chunk: Chunk, values: NDArray[Any]) -> NDArray[np.float64]:

@@ -268,7 +268,7 @@ class _Scanner:
         table = np.empty((self._count, len(FIELDS)), dtype=np.int64)
         for shape in (*self._shapes, self._odd):
             rows = np.frombuffer(shape.rows, dtype=np.int64)
-            values = np.frombuffer(shape.values, dtype=np.int64).reshape(len(rows), -1)
+            values = np.frombuffer(shape.values, dtype=np.int64).reshape(len(rows), len(shape.fields))
             for column, number in shape.constants.items():
                 table[rows, column] = number
             for i, column in enumerate(shape.fields):
