@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_st2msi.io.build import build_section
+from napari_st2msi.io.landmarks import landmark_elements
 from napari_st2msi.io.simulation.choices import KINDS, Kind, SampleChoices
 from napari_st2msi.io.simulation.expression import GenePanel
 from napari_st2msi.io.simulation.fields import stream
@@ -251,12 +252,16 @@ def _measure(
         image_to_um=image_to_um,
         notes=("Simulated: every value is drawn at random from known rules.",),
     )
+    landmarks = _landmarks(choices, number, specimen, pixels)
+    clicked = [landmarks[[f"{side}_x", f"{side}_y"]].to_numpy() for side in ("moving", "fixed")]
+    for element, points in landmark_elements(range(1, len(landmarks) + 1), *clicked).items():
+        section.sdata[element] = points
     truth = SectionTruth(
         regions=np.array([region.name for region in layout.tissue.regions])[labels],
         activities=pd.DataFrame(activity, index=layout.obs.index, columns=genes.loadings.index),
         pose=specimen.pose,
         true_msi_to_st=specimen.pose.best_affine(pixels),
-        landmarks=_landmarks(choices, number, specimen, pixels),
+        landmarks=landmarks,
         gain=ion_gain,
     )
     # Twenty thousand spots, evenly chosen, tell a ceiling to the third digit.
