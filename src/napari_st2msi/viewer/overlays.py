@@ -79,5 +79,7 @@ def _show(
         features={"id": list(ids)},
         text={"string": "{id}", "color": colour, "size": 10, "anchor": "upper_left"},
         units=("um", "um"),
+        # Seen from afar as well: a landmark has no size in µm.
+        canvas_size_limits=(14, 28),
     )
     layers.add(viewer, section, role, layer)

@@ -44,9 +44,9 @@ def read_section(path: str) -> list[tuple[Any, ...]]:
         from napari_st2msi.pipeline import open_section
 
         return _layer_data(open_section(path))
-    from napari_st2msi.viewer.docks.show import show_dock
+    from napari_st2msi.viewer.parts.open_dock import open_dock
 
-    show_dock(viewer, "Data").open_paths([Path(path)])
+    open_dock(viewer, "Data").open_paths([Path(path)])
     return NOTHING
 
 
@@ -60,9 +60,9 @@ def read_sample(path: str) -> list[tuple[Any, ...]]:
         from napari_st2msi.pipeline import simulate
 
         return [data for section in simulate(choices=SAMPLES[name]).sections for data in _layer_data(section)]
-    from napari_st2msi.viewer.docks.show import show_dock
+    from napari_st2msi.viewer.parts.open_dock import open_dock
 
-    show_dock(viewer, "Data").open_sample(name)
+    open_dock(viewer, "Data").open_sample(name)
     return NOTHING
 
 

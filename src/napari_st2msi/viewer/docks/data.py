@@ -21,12 +21,18 @@ from napari_st2msi.viewer import layers, overlays
 from napari_st2msi.viewer.docks.data_found import FoundView, RolesView
 from napari_st2msi.viewer.docks.data_open import OpenView, Request, opening_for_roles
 from napari_st2msi.viewer.docks.data_opened import Opened, open_request, open_sample
-from napari_st2msi.viewer.docks.data_steps import PairView, RegisterView, paired_in_words, registration_in_words
+from napari_st2msi.viewer.docks.data_steps import (
+    PairView,
+    RegisterView,
+    paired_in_words,
+    registered_in_words,
+    registration_in_words,
+)
 from napari_st2msi.viewer.docks.next_step import Step, next_step
-from napari_st2msi.viewer.docks.show import show_dock
 from napari_st2msi.viewer.jobs import Job
 from napari_st2msi.viewer.parts.dock import Dock, form
 from napari_st2msi.viewer.parts.fields import ChoiceField
+from napari_st2msi.viewer.parts.open_dock import open_dock
 from napari_st2msi.viewer.state import Work
 
 
@@ -74,11 +80,13 @@ class DataDock(Dock):
         self.pair_view.changed.connect(self._on_pairing)
         self.pair_view.pressed.connect(self.pair)
         self.chooser.changed.connect(self._on_chosen)
+        # What a reader cannot know matters only while something is being opened.
+        self.open_group.toggled.connect(self.choices_group.setVisible)
         self.jobs.started.connect(self._refresh)
         self.jobs.ended.connect(self._refresh)
         for signal in (self.state.sections_changed, self.state.section_changed):
             self.follow(signal, self._on_section)
-        self.follow(self.state.paired_changed, self._refresh)
+        self.follow(self.state.paired_changed, self._on_pairing_done)
         self.follow(self.state.registration_changed, self._on_registration)
         self.follow(self.state.recipe_changed, self._on_recipe)
         self.follow(self.state.prediction_changed, self._on_prediction)
@@ -92,8 +100,8 @@ class DataDock(Dock):
             "open": self.open,
             "register": self.register,
             "pair": self.pair,
-            "train": lambda: show_dock(self.viewer, "Train"),
-            "explore": lambda: show_dock(self.viewer, "Explore"),
+            "train": lambda: open_dock(self.viewer, "Train"),
+            "explore": lambda: open_dock(self.viewer, "Explore"),
         }
         steps[self._step.kind]()
 
@@ -165,7 +173,7 @@ class DataDock(Dock):
         if problems:
             self.messages.show_warning(" ".join(problems))
         else:
-            self.messages.show_result("Opened " + ", ".join(repr(item.section) for item in opened) + ".")
+            self.messages.show_result("Opened " + ", ".join(item.section.name for item in opened) + ".")
         self._refresh()
 
     def _put(self, section: Section, instead: Section | None) -> None:
@@ -196,10 +204,10 @@ class DataDock(Dock):
             return
         self._unsaved.add(section)
         self.state.set_registered(section)
-        text = registration_in_words(registration)
-        self.register_view.say(text)
-        self.messages.show_result(f"MSI lies over ST. {text}")
-        self.register_group.update_title()
+        self.viewer.reset_view()
+        text = " ".join(["MSI lies over ST.", registration_in_words(registration), *registration.warnings])
+        self.messages.show_result(text)
+        self.register_group.collapse()
 
     def pair(self) -> None:
         """Give every spot its ions."""
@@ -301,7 +309,6 @@ class DataDock(Dock):
             self._show_only(section)
         else:
             self.open_group.expand()
-        self.register_view.say("")
         self._refresh()
 
     def _on_chosen(self) -> None:
@@ -309,6 +316,11 @@ class DataDock(Dock):
 
     def _on_registration(self, section: Section) -> None:
         self._show(section)
+        if section is self.state.section:
+            self.found_view.show_section(section)
+        self._refresh()
+
+    def _on_pairing_done(self, section: Section) -> None:
         if section is self.state.section:
             self.found_view.show_section(section)
         self._refresh()
@@ -337,24 +349,28 @@ class DataDock(Dock):
         )
         self.say(*self._state_in_words(work))
         self.run_bar.set_verb(self._step.verb, enabled=self._step.enabled, why_not=self._step.hint)
+        self.enable_groups(not self.jobs.running)
         both = work is not None and work.section.has_st and work.section.has_msi
-        for group in (self.found_group, self.roles_group):
-            group.setVisible(work is not None)
+        self.found_group.setVisible(work is not None)
+        self.roles_group.setVisible(work is not None)
         self.register_group.setVisible(both)
         self.pair_group.setVisible(both)
-        idle = not self.jobs.running
-        self.open_view.setEnabled(idle)
-        for button in (self.found_view.save_as, self.found_view.close_section, self.roles_view.apply):
-            button.setEnabled(idle)
-        if work is not None:
-            self.pair_view.say("" if work.paired is None else paired_in_words(work.paired, work.section.st.n_obs))
-            self.register_view.button.setEnabled(idle)
-            self.pair_view.button.setEnabled(idle and work.section.registered)
-            self.pair_view.button.setToolTip(
-                "Give every spot the ions of the pixels under it" if work.section.registered else "Register first"
-            )
+        if work is not None and both:
+            self._refresh_steps(work)
         for group in (self.open_group, self.choices_group, self.found_group, self.roles_group):
             group.update_title()
+
+    def _refresh_steps(self, work: Work) -> None:
+        """Show what came of registering and pairing; a step is offered here only where it is not the next one."""
+        kind, registered = self._step.kind, work.section.registered
+        if registered:
+            self.register_view.say(registered_in_words(work.section))
+        else:
+            self.register_view.say(self._step.hint if kind == "register" else "")
+        self.register_view.button.setVisible(registered and kind != "register")
+        self.pair_view.say("" if work.paired is None else paired_in_words(work.paired, work.section.st.n_obs))
+        self.pair_view.button.setVisible(registered and kind != "pair")
+        self.register_group.update_title()
         self.pair_group.update_title()
 
     def _state_in_words(self, work: Work | None) -> tuple[str, Any]:

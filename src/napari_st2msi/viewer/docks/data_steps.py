@@ -9,8 +9,11 @@ import numpy as np
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
+from napari_st2msi.errors import FileProblem
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.recipe import Pairing
+from napari_st2msi.registration.persistence import registration_of
+from napari_st2msi.section import Section
 from napari_st2msi.viewer.parts.buttons import flat
 from napari_st2msi.viewer.parts.dock import form
 from napari_st2msi.viewer.parts.fields import ChoiceField, PathField, words_for
@@ -19,7 +22,7 @@ from napari_st2msi.viewer.parts.recipe_form import RecipeForm
 if TYPE_CHECKING:
     from napari_st2msi.registration.registration import Registration
 
-_TRANSFORMS = (("affine", "affine: shift, turn, scale, mirror, shear"), ("similarity", "similarity: no shear"))
+_TRANSFORMS = (("affine", "affine"), ("similarity", "similarity (no shear)"))
 
 
 class RegisterView(QWidget):
@@ -39,7 +42,7 @@ class RegisterView(QWidget):
         self.transform.setAccessibleName("Transform")
         self.transform.setToolTip("Both may mirror. An affine needs three landmarks at least, a similarity two.")
         self.result = _note()
-        self.button = flat("Register", "Lay MSI over ST by the landmarks")
+        self.button = flat("Register again", "Lay MSI over ST by the landmarks")
         rows, layout = form()
         layout.addRow("Landmarks", self.landmarks)
         layout.addRow("Transform", self.transform)
@@ -85,7 +88,7 @@ class PairView(QWidget):
             },
         )
         self.result = _note()
-        self.button = flat("Pair", "Give every spot the ions of the pixels under it")
+        self.button = flat("Pair again", "Give every spot the ions of the pixels under it")
         _stack(self, self.form, self.result, self.button)
         self.form.changed.connect(self.changed)
         self.button.clicked.connect(self.pressed)
@@ -110,6 +113,17 @@ def registration_in_words(registration: Registration) -> str:
         f"{used} landmarks. One left out is missed by {error['median']:,.0f} µm (median), "
         f"{error['max']:,.0f} µm at most."
     )
+
+
+def registered_in_words(section: Section) -> str:
+    """Return how a section that is registered came to be so, and how far off it is."""
+    try:
+        registration = registration_of(section)
+    except FileProblem as error:
+        return str(error)
+    if registration is None:
+        return "ST and MSI were in one frame when they were opened."
+    return registration_in_words(registration)
 
 
 def pairing_in_words(choices: Pairing) -> str:

@@ -120,6 +120,11 @@ class Dock(QWidget):
         self.body.addWidget(group)
         return group
 
+    def enable_groups(self, enabled: bool) -> None:
+        """Let the controls be used, or not while work that they decide about is under way."""
+        for group in self.findChildren(Group):
+            group.content().setEnabled(enabled)
+
     def follow(self, signal: Any, slot: Callable[..., Any]) -> None:
         """Connect a signal of the state for as long as this dock exists."""
         signal.connect(slot)

@@ -163,6 +163,8 @@ class _Spin(QDoubleSpinBox):
         self.setAlignment(Qt.AlignmentFlag.AlignRight)
         self.setStepType(QDoubleSpinBox.StepType.AdaptiveDecimalStepType)
         self.setKeyboardTracking(False)
+        # The longest number it could hold must not make the dock wider than its place.
+        self.setMinimumWidth(80)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.installEventFilter(_NoWheel(self))
         if empty is not None:

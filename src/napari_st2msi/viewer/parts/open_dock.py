@@ -7,14 +7,15 @@ from typing import Any
 PLUGIN = "napari-st2msi"
 
 
-def open_dock(viewer: Any, name: str) -> None:
-    """Open a dock of this plugin, or bring it to the front.
+def open_dock(viewer: Any, name: str) -> Any:
+    """Open a dock of this plugin, or bring it to the front, and return it.
 
     Parameters
     ----------
     name
         As the manifest calls it: ``Data``, ``Train`` or ``Explore``.
     """
-    dock, _ = viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=True)
-    dock.show()
-    dock.raise_()
+    outer, dock = viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=True)
+    outer.show()
+    outer.raise_()
+    return dock

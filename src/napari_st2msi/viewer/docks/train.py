@@ -1,0 +1,412 @@
+"""The Train dock: measure a model on held-out spots, fit it, keep it, predict sections that have ST only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from napari.utils.history import get_open_history, get_save_history, update_open_history, update_save_history
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from napari_st2msi.models.registry import BASELINES, model_names
+from napari_st2msi.recipe import Recipe
+from napari_st2msi.report.words import in_short, model_words, quartiles
+from napari_st2msi.section import Section
+from napari_st2msi.viewer.docks import train_work
+from napari_st2msi.viewer.docks.train_view import (
+    LiveScore,
+    ScoresView,
+    SectionsView,
+    genes_in_words,
+    group_choices,
+    ions_in_words,
+    model_in_words,
+    protocol_in_words,
+)
+from napari_st2msi.viewer.docks.train_work import Trained
+from napari_st2msi.viewer.jobs import Job
+from napari_st2msi.viewer.parts.buttons import flat
+from napari_st2msi.viewer.parts.dock import Dock, Level
+from napari_st2msi.viewer.parts.empty import EmptyState
+from napari_st2msi.viewer.parts.fields import words_for
+from napari_st2msi.viewer.parts.open_dock import open_dock
+from napari_st2msi.viewer.parts.recipe_form import RecipeForm
+from napari_st2msi.viewer.parts.style import Look
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from napari_st2msi.training.folder import TrainedModel
+
+_PARTS = ("evaluation", "model", "genes", "ions")
+
+
+class TrainDock(Dock):
+    """Trains on the paired spots of one or several sections, and says what genes add to position.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer, "Train")
+        #: What was trained last, per section: recipe and result, for the report and to tell what changed.
+        self._trained: WeakKeyDictionary[Section, tuple[Recipe, Trained]] = WeakKeyDictionary()
+        self._model: TrainedModel | None = None
+        recipe = self.state.recipe
+        self.empty = EmptyState()
+        self.body.addWidget(self.empty)
+        self.sections = SectionsView()
+        self.sections_group = self.add_group("Sections", self.sections, summary=self.sections.summary)
+        models = [(name, words_for(name)) for name in model_names() if name not in BASELINES]
+        self.forms: dict[str, RecipeForm[Any]] = {
+            "evaluation": RecipeForm(
+                recipe.evaluation,
+                choices={"group": group_choices(None, recipe)},
+                shown_when={
+                    "group": lambda chosen: chosen["protocol"] == "leave_group_out",
+                    **dict.fromkeys(
+                        ("n_folds", "block_um", "buffer_um", "seed"), lambda chosen: chosen["protocol"] == "blocks"
+                    ),
+                },
+            ),
+            "model": RecipeForm(recipe.model, choices={"name": models}),
+            "genes": RecipeForm(recipe.genes),
+            "ions": RecipeForm(recipe.ions),
+        }
+        summaries: dict[str, tuple[str, Callable[[Any], str]]] = {
+            "evaluation": ("Evaluation", protocol_in_words),
+            "model": ("Model", model_in_words),
+            "genes": ("Genes", genes_in_words),
+            "ions": ("Ions", ions_in_words),
+        }
+        self.groups = {}
+        for part, (title, words) in summaries.items():
+            form = self.forms[part]
+            self.groups[part] = self.add_group(
+                title, form, open=part == "evaluation", summary=partial(_summary, form, words)
+            )
+            form.changed.connect(partial(self._on_choice, part))
+            form.refused.connect(self._refresh)
+        self.live = LiveScore()
+        self.body.addWidget(self.live)
+        self.scores = ScoresView()
+        self.scores_group = self.add_group("Scores on held-out spots", self.scores)
+        self._add_model_group()
+
+        self.empty.pressed.connect(self._leave)
+        self.sections.changed.connect(self._refresh)
+        self.scores.report_pressed.connect(self.ask_where_to_report)
+        self.scores.explore_pressed.connect(partial(open_dock, self.viewer, "Explore"))
+        self.jobs.told.connect(self.live.add)
+        self.jobs.started.connect(self._refresh)
+        self.jobs.ended.connect(self._refresh)
+        state = self.state
+        for signal in (state.section_changed, state.sections_changed, state.paired_changed):
+            self.follow(signal, self._on_data)
+        for signal in (state.evaluation_changed, state.model_changed, state.prediction_changed):
+            self.follow(signal, self._refresh)
+        self.follow(state.recipe_changed, self._on_recipe)
+        self._on_data()
+
+    def _add_model_group(self) -> None:
+        content = QWidget()
+        layout = QVBoxLayout(content)
+        layout.setContentsMargins(0, 0, 0, 4)
+        layout.setSpacing(4)
+        self.model_label = QLabel()
+        self.model_label.setWordWrap(True)
+        self.load_button = flat("Load…", "Load a model folder that was saved before")
+        self.save_button = flat("Save…", "Write the model, its recipe and its scores as a folder")
+        self.predict_button = flat("Predict", "Predict the ions of the section looked at with this model")
+        buttons = QHBoxLayout()
+        for button in (self.load_button, self.save_button, self.predict_button):
+            buttons.addWidget(button)
+        buttons.addStretch()
+        layout.addWidget(self.model_label)
+        layout.addLayout(buttons)
+        self.model_group = self.add_group("Trained model", content)
+        self.load_button.clicked.connect(self.ask_for_model)
+        self.save_button.clicked.connect(self.ask_where_to_save)
+        self.predict_button.clicked.connect(self.predict)
+
+    # -- what it works on -----------------------------------------------------------------------
+
+    @property
+    def model(self) -> TrainedModel | None:
+        """The model of the section looked at, else the one trained or loaded last."""
+        return self.state.model or self._model
+
+    @property
+    def mode(self) -> str:
+        """``train`` with paired spots, ``predict`` with ST only, otherwise why there is nothing to do."""
+        section = self.state.section
+        if section is None:
+            return "nothing open"
+        if self.state.paired is not None:
+            return "train"
+        if not section.has_st:
+            return "no genes"
+        return "not paired" if section.has_msi else "predict"
+
+    def chosen_sections(self) -> list[Section]:
+        """Return the sections to train on."""
+        paired = [section for section in self.state.sections if self.state.work(section).paired is not None]
+        return self.sections.chosen() if len(paired) > 1 else paired
+
+    # -- training -------------------------------------------------------------------------------
+
+    def on_primary(self) -> None:
+        """Train, or predict a section that has ST only."""
+        if self.mode == "train":
+            self.train()
+        elif self.model is None:
+            self.ask_for_model()
+        else:
+            self.predict()
+
+    def train(self) -> None:
+        """Measure the model of the recipe on held-out spots, then fit it on all."""
+        for part, form in self.forms.items():
+            _ = form.value  # takes what is still being typed
+            if form.reason:
+                self.groups[part].expand()
+                self.messages.show_error(form.reason)
+                return
+        sections = self.chosen_sections()
+        parts = [paired for section in sections if (paired := self.state.work(section).paired) is not None]
+        if not parts:
+            self.messages.show_warning("Tick a paired section to train on.")
+            return
+        recipe = self.state.recipe
+        self.live.clear()
+        self.live.show()
+        self.scores_group.hide()
+        call = partial(train_work.train, sections, parts, recipe)
+        self.run(Job("Training", call, tells="scored"), partial(self._on_trained, recipe))
+
+    def _on_trained(self, recipe: Recipe, trained: Trained) -> None:
+        self._model = trained.model
+        for section in trained.sections:
+            if section not in self.state.sections:
+                continue
+            self._trained[section] = (recipe, trained)
+            self.state.set_model(trained.model, section)
+            self.state.set_evaluation(trained.evaluation, section)
+            self.state.set_prediction(trained.evaluation.prediction, section)
+        scores = trained.evaluation.flat()
+        median = quartiles(scores, model_words(trained.evaluation))["median"]
+        first = f"Median R² {median.iloc[0]:.3f} on held-out spots. " if len(median) else ""
+        self.messages.show_result(
+            first + in_short(scores), action=("Explore ions", partial(open_dock, self.viewer, "Explore"))
+        )
+        self.live.hide()
+        self._refresh()
+
+    # -- models ---------------------------------------------------------------------------------
+
+    def ask_for_model(self) -> None:
+        """Ask for a model folder, and load it."""
+        folder = QFileDialog.getExistingDirectory(self, "Choose a model folder", get_open_history()[0])
+        if folder:
+            self.load_model(Path(folder))
+
+    def load_model(self, folder: Path) -> None:
+        """Load a model folder for the section looked at."""
+        if not self._busy():
+            self.run(Job("Loading", partial(train_work.load_model, folder)), partial(self._on_loaded, folder))
+
+    def _on_loaded(self, folder: Path, model: TrainedModel) -> None:
+        update_open_history(str(folder))
+        self._model = model
+        if self.state.section is not None:
+            self.state.set_model(model)
+        self.messages.show_result(f"Loaded '{folder.name}': {model_facts(model)}.")
+        self._refresh()
+
+    def ask_where_to_save(self) -> None:
+        """Ask for a folder, and write the model into it."""
+        name = "model" if self.state.section is None else f"{self.state.section.name}-model"
+        start = str(Path(get_save_history()[0]) / name)
+        folder, _ = QFileDialog.getSaveFileName(
+            self, "Save the model as a folder", start, options=QFileDialog.Option.DontConfirmOverwrite
+        )
+        if folder:
+            self.save_model(Path(folder))
+
+    def save_model(self, folder: Path, *, overwrite: bool = False) -> None:
+        """Write the model as a folder; an older model is replaced only when that was said."""
+        if self.model is None or self._busy():
+            return
+        if folder.exists() and not overwrite:
+            again = partial(self.save_model, folder, overwrite=True)
+            self.messages.show_warning(f"'{folder.name}' is already there.", action=("Replace it", again))
+            return
+        self.run(Job("Saving", partial(train_work.save_model, self.model, folder)), self._on_saved)
+
+    def _on_saved(self, path: Path) -> None:
+        update_save_history(str(path))
+        self.messages.show_result(f"Saved as '{path}'.")
+
+    def predict(self) -> None:
+        """Predict the ions of the section looked at."""
+        section, model = self.state.section, self.model
+        if section is None or model is None or self._busy():
+            return
+        if not section.has_st:
+            self.messages.show_warning("Predicting needs gene expression, and this section has none.")
+            return
+        self.run(Job("Predicting", partial(train_work.predict, model, section)), partial(self._on_predicted, section))
+
+    def _on_predicted(self, section: Section, prediction: AnnData) -> None:
+        if section not in self.state.sections:
+            return
+        # Scores of another run would stand beside a prediction that they do not describe.
+        self.state.set_evaluation(None, section)
+        self.state.set_prediction(prediction, section)
+        explore = ("Explore ions", partial(open_dock, self.viewer, "Explore"))
+        self.messages.show_result(prediction_in_words(prediction), action=explore)
+
+    # -- report ---------------------------------------------------------------------------------
+
+    def ask_where_to_report(self) -> None:
+        """Ask for a file, and write the report."""
+        if self.state.section is None:
+            return
+        start = str(Path(get_save_history()[0]) / f"{self.state.section.name}-report.html")
+        path, _ = QFileDialog.getSaveFileName(self, "Save the report", start, "Web page (*.html)")
+        if path:
+            self.write_report(Path(path))
+
+    def write_report(self, path: Path) -> None:
+        """Write the report of what was trained on the section looked at."""
+        known = None if self.state.section is None else self._trained.get(self.state.section)
+        if known is None or self._busy():
+            return
+        recipe, trained = known
+        path = path if path.suffix else path.with_suffix(".html")
+        self.run(Job("Writing the report", partial(train_work.write_report, path, trained, recipe)), self._on_saved)
+
+    # -- following the state --------------------------------------------------------------------
+
+    def on_look(self, look: Look) -> None:
+        """Draw the live score in the colours of the theme."""
+        if hasattr(self, "live"):
+            self.live.set_colour(look.good)
+
+    def _on_choice(self, part: str, value: Any) -> None:
+        self.state.recipe = self.state.recipe.model_copy(update={part: value})
+
+    def _on_recipe(self, recipe: Recipe) -> None:
+        for part, form in self.forms.items():
+            if form.value != getattr(recipe, part):
+                form.set_value(getattr(recipe, part))
+        self._refresh()
+
+    def _on_data(self, *_: Any) -> None:
+        paired = [section for section in self.state.sections if self.state.work(section).paired is not None]
+        self.sections.show_sections(paired)
+        first = self.state.paired
+        self.forms["evaluation"].set_choices("group", group_choices(first, self.state.recipe))
+        self._refresh()
+
+    def _refresh(self, *_: Any) -> None:
+        """Show what can be done with the section looked at."""
+        mode, running = self.mode, self.jobs.running
+        training = mode == "train"
+        self._show_empty(mode)
+        self.sections_group.setVisible(training and self._several())
+        for group in self.groups.values():
+            group.setVisible(training)
+            group.update_title()
+        self.sections_group.update_title()
+        evaluation = self.state.evaluation
+        self.scores_group.setVisible(training and evaluation is not None and not running)
+        if evaluation is not None:
+            self.scores.show_evaluation(evaluation)
+            self.scores.report.setVisible(self.state.section in self._trained)
+        if not running:
+            self.live.hide()
+        self.model_group.setVisible(training or mode == "predict")
+        self.model_label.setText("None yet." if self.model is None else f"{model_facts(self.model)}.")
+        self.save_button.setEnabled(self.model is not None)
+        self.predict_button.setVisible(training and self.model is not None)
+        self.enable_groups(not running)
+        verb = {"train": "Train", "predict": "Load a model" if self.model is None else "Predict"}.get(mode, "")
+        self.run_bar.set_verb(verb)
+        self.run_bar.setVisible(bool(verb) or running)
+        self.say(*self._state_in_words(mode))
+
+    def _several(self) -> bool:
+        return sum(self.state.work(section).paired is not None for section in self.state.sections) > 1
+
+    def _show_empty(self, mode: str) -> None:
+        name = "" if self.state.section is None else self.state.section.name
+        words = {
+            "nothing open": ("Open a section first.", "Open the Data dock"),
+            "no genes": (
+                f"'{name}' has MSI only. Training and predicting need gene expression of the same tissue.",
+                "Explore ions",
+            ),
+            "not paired": (f"'{name}' is not paired yet: its spots have no ions to learn.", "Open the Data dock"),
+        }
+        self.empty.setVisible(mode in words)
+        self.empty.say(*words.get(mode, ("", "")))
+
+    def _leave(self) -> None:
+        open_dock(self.viewer, "Explore" if self.mode == "no genes" else "Data")
+
+    def _state_in_words(self, mode: str) -> tuple[str, Level]:
+        if self.jobs.running:
+            return f"{self.state.running[-1]} in the background", "running"
+        section = self.state.section
+        if section is None or mode in ("no genes", "not paired"):
+            return "Nothing to train on yet.", "empty"
+        if mode == "predict":
+            model = "load a model to predict its ions" if self.model is None else "ready to predict its ions"
+            return f"{section.name} · {section.st.n_obs:,} spots without MSI · {model}", "ready"
+        stale = self.state.work().stale
+        if "paired" in stale:
+            return f"{section.name} · {stale['paired'].rstrip('.')}. Pair again in the Data dock first.", "stale"
+        if "evaluation" in stale:
+            return f"{section.name} · {stale['evaluation'].rstrip('.')}. Press Train.", "stale"
+        known = self._trained.get(section)
+        if known is not None and any(getattr(known[0], part) != getattr(self.state.recipe, part) for part in _PARTS):
+            return f"{section.name} · choices changed since training. Press Train.", "stale"
+        parts = [self.state.work(each).paired for each in self.chosen_sections()]
+        spots = sum(int(part.covered.sum()) for part in parts if part is not None)
+        paired = self.state.paired
+        assert paired is not None
+        names = section.name if len(parts) < 2 else f"{len(parts)} sections"
+        return f"{names} · {spots:,} paired spots · {paired.ions.n_vars:,} ions", "ready"
+
+    def _busy(self) -> bool:
+        if self.jobs.running:
+            self.messages.show_warning("Something is still running here. Cancel it first, or wait until it is done.")
+        return self.jobs.running
+
+
+def _summary(form: RecipeForm[Any], words: Callable[[Any], str]) -> str:
+    return words(form.value)
+
+
+def model_facts(model: TrainedModel) -> str:
+    """Return what a model is, in few words."""
+    name = words_for(model.recipe.model.name).partition(" (")[0]
+    return f"{name}, trained on {model.n_spots:,} spots, predicts {len(model.ions):,} ions"
+
+
+def prediction_in_words(prediction: AnnData) -> str:
+    """Return what was predicted, by how many of the genes, and what to make of it."""
+    facts = prediction.uns["provenance"]
+    text = f"Predicted {prediction.n_vars:,} ions of {prediction.n_obs:,} spots."
+    if (share := facts.get("share_genes_matched")) is not None:
+        text += f" {float(share):.0%} of the genes that the model uses were found."
+    if facts.get("kind") == "in_sample":
+        text += " The model was trained on these spots, so the picture flatters it."
+    return text

@@ -1,0 +1,230 @@
+"""What the Train dock shows: which sections, the live score, scores beside the baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from qtpy.QtCore import QPointF, Qt, Signal
+from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen
+from qtpy.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+
+from napari_st2msi.evaluation.evaluate import Evaluation
+from napari_st2msi.paired import PairedDataset
+from napari_st2msi.recipe import Evaluation as Protocol
+from napari_st2msi.recipe import Genes, Ions, Model, Recipe
+from napari_st2msi.report.words import fixed, in_short, model_words, quartiles
+from napari_st2msi.section import Section
+from napari_st2msi.viewer.parts.buttons import flat
+from napari_st2msi.viewer.parts.fields import words_for
+
+
+def genes_in_words(genes: Genes) -> str:
+    """Return the choices about genes in few words: ``2,000 variable · log1p``."""
+    parts = ["all" if genes.n_top is None else f"{genes.n_top:,} variable"]
+    parts += ["log1p"] if genes.log1p else ["raw counts"]
+    return " · ".join(parts + (["standardised"] if genes.standardise else []))
+
+
+def ions_in_words(ions: Ions) -> str:
+    """Return the choices about ions in few words."""
+    parts = [] if ions.normalisation == "none" else [words_for(ions.normalisation)]
+    parts += ["log1p"] if ions.log1p else ["as measured"]
+    return " · ".join([*parts, f"in {ions.min_spots:,} spots at least"])
+
+
+def model_in_words(model: Model) -> str:
+    """Return which model, in few words."""
+    return f"{words_for(model.name).partition(' (')[0]} · {words_for(model.combine)}"
+
+
+def protocol_in_words(protocol: Protocol) -> str:
+    """Return what is held out, in few words."""
+    if protocol.protocol == "leave_group_out":
+        return f"each {protocol.group} in turn"
+    side = "" if protocol.block_um is None else f" of {protocol.block_um:g} µm"
+    return f"blocks{side} in {protocol.n_folds} folds"
+
+
+def group_choices(paired: PairedDataset | None, recipe: Recipe) -> list[tuple[str, str]]:
+    """Return the columns of obs that could name a group, with how many groups each has.
+
+    A group needs spots enough to score: columns with a value for each spot or one value only are left out.
+    """
+    known = [(recipe.evaluation.group, recipe.evaluation.group)]
+    if paired is None:
+        return known
+    found = []
+    for column in paired.obs:
+        if column in ("coverage", "n_pixels", "instance"):
+            continue
+        values = paired.obs[column]
+        if values.dtype.kind == "f":
+            continue
+        n = int(values.nunique())
+        if 2 <= n <= max(2, min(200, len(paired) // 2)):
+            found.append((str(column), f"{column} ({n})"))
+    return found or known
+
+
+class SectionsView(QWidget):
+    """Which of several paired sections to train on."""
+
+    #: The choice changed.
+    changed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._boxes: dict[QCheckBox, Section] = {}
+        self._layout = QVBoxLayout(self)
+        self._layout.setContentsMargins(0, 0, 0, 4)
+        self._layout.setSpacing(3)
+
+    def show_sections(self, sections: Sequence[Section]) -> None:
+        """Offer sections; those that were offered before keep their tick, new ones are ticked."""
+        before = {section: box.isChecked() for box, section in self._boxes.items()}
+        for box in self._boxes:
+            self._layout.removeWidget(box)
+            box.deleteLater()
+        self._boxes = {}
+        for section in sections:
+            box = QCheckBox(section.name)
+            box.setChecked(before.get(section, True))
+            box.toggled.connect(lambda _: self.changed.emit())
+            self._layout.addWidget(box)
+            self._boxes[box] = section
+
+    def chosen(self) -> list[Section]:
+        """Return the ticked sections."""
+        return [section for box, section in self._boxes.items() if box.isChecked()]
+
+    def summary(self) -> str:
+        """Return how many are ticked."""
+        return f"{len(self.chosen())} of {len(self._boxes)}"
+
+
+class LiveScore(QWidget):
+    """The median R² after each fold, as a line and as a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._scores: list[float] = []
+        self._line = QColor("white")
+        self.setFixedHeight(54)
+        self.setToolTip("Median R² over ions on held-out spots, after each fold so far")
+
+    @property
+    def scores(self) -> tuple[float, ...]:
+        """The scores so far."""
+        return tuple(self._scores)
+
+    def set_colour(self, colour: str) -> None:
+        """Draw in a colour of the theme."""
+        self._line = QColor(colour)
+        self.update()
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self._scores = []
+        self._changed()
+
+    def add(self, score: float) -> None:
+        """Add the score after another fold."""
+        self._scores.append(score)
+        self._changed()
+
+    def words(self) -> str:
+        """Return where the score stands."""
+        if not self._scores:
+            return "The score appears after the first fold."
+        n = len(self._scores)
+        return f"median R² {self._scores[-1]:.3f} after {n} fold{'s' * (n > 1)}"
+
+    def _changed(self) -> None:
+        self.setAccessibleName(self.words())
+        self.update()
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        """Draw the words, and below them the line from 0 to the highest score."""
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        line = self.fontMetrics().height()
+        painter.drawText(0, self.fontMetrics().ascent(), self.words())
+        values = np.nan_to_num(np.array(self._scores, dtype=float))
+        if not len(values):
+            return
+        low, high = min(0.0, values.min()), max(values.max(), 0.05)
+        top, bottom = line + 5, self.height() - 4
+        xs = np.linspace(4, self.width() - 5, len(values)) if len(values) > 1 else np.array([4.0])
+        points = [
+            QPointF(float(x), float(bottom - (value - low) / (high - low) * (bottom - top)))
+            for x, value in zip(xs, values, strict=True)
+        ]
+        painter.setPen(QPen(self._line, 1.5))
+        painter.drawPolyline(points)
+        painter.setBrush(self._line)
+        for point in points:
+            painter.drawEllipse(point, 2.5, 2.5)
+
+
+class ScoresView(QWidget):
+    """Median R² of the model beside what works without genes, and what that means."""
+
+    report_pressed = Signal()
+    explore_pressed = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._table = QWidget()
+        self._grid = QGridLayout(self._table)
+        self._grid.setContentsMargins(0, 0, 0, 0)
+        self._grid.setHorizontalSpacing(12)
+        self._grid.setVerticalSpacing(3)
+        self._grid.setColumnStretch(0, 1)
+        self.verdict, self.note = QLabel(), QLabel()
+        for label in (self.verdict, self.note):
+            label.setWordWrap(True)
+            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.note.setProperty("role", "note")
+        self.report = flat("Report…", "Write everything as one HTML file")
+        self.explore = flat("Explore ions", "Look at predicted, measured and residual images")
+        self.report.clicked.connect(self.report_pressed)
+        self.explore.clicked.connect(self.explore_pressed)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.explore)
+        buttons.addWidget(self.report)
+        buttons.addStretch()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 4)
+        layout.setSpacing(6)
+        layout.addWidget(self._table)
+        layout.addWidget(self.verdict)
+        layout.addWidget(self.note)
+        layout.addLayout(buttons)
+
+    def show_evaluation(self, evaluation: Evaluation) -> None:
+        """Show what an evaluation found."""
+        scores = evaluation.flat()
+        rows = score_rows(quartiles(scores, model_words(evaluation)))
+        while (item := self._grid.takeAt(0)) is not None:
+            if (widget := item.widget()) is not None:
+                widget.deleteLater()
+        for row, cells in enumerate([("Predictor", "Median R²", "Ions > 0.02"), *rows]):
+            for column, text in enumerate(cells):
+                label = QLabel(text)
+                label.setWordWrap(column == 0)
+                label.setProperty("role", "note" if row == 0 else "title" if row == 1 else "")
+                side = Qt.AlignmentFlag.AlignRight if column else Qt.AlignmentFlag.AlignLeft
+                label.setAlignment(side | Qt.AlignmentFlag.AlignVCenter)
+                self._grid.addWidget(label, row, column)
+        self.verdict.setText(in_short(scores))
+        self.note.setText(str(evaluation.protocol["note"]))
+
+
+def score_rows(table: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Return (predictor, median R², how many ions are above 0.02) as text, the model first."""
+    return [
+        (str(name), fixed(row["median"], 3), f"{int(row['over']):,} of {int(row['ions']):,}")
+        for name, row in table.iterrows()
+    ]
