@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import NoneType
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 import typer
 import yaml
@@ -19,7 +19,7 @@ from napari_st2msi.recipe import Recipe, explain
 
 #: Sections of the recipe, in its order.
 SECTIONS: dict[str, type[BaseModel]] = {
-    name: field.annotation for name, field in Recipe.model_fields.items() if field.annotation is not None
+    name: cast("type[BaseModel]", field.annotation) for name, field in Recipe.model_fields.items()
 }
 
 # Fields of several models share a name; on the command line each needs its own.

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from napari_st2msi.cli.console import Run, written
-from napari_st2msi.cli.sections import MsiOption, PathArgument, open_path
+from napari_st2msi.cli.sections import MsiOption, PathArgument
 from napari_st2msi.errors import FileProblem
 from napari_st2msi.io.opening import Opening
 
@@ -24,13 +24,16 @@ def view(path: PathArgument, msi: MsiOption = None, *, opening: Opening, run: Ru
 
       napari-st2msi view outs/ --msi brain.imzML
     """
+    for each in (path, msi):
+        if each is not None and not each.exists():
+            raise FileProblem(f"There is no '{each}'.")
     _need_display()
-    from napari_st2msi.viewer.window import open_window, stay
+    from napari_st2msi.viewer.window import Window
 
-    section = open_path(path, msi, opening, run)
-    open_window(section)
-    stay()
-    run.result({"section": section.name}, lines={})
+    run.say("Opening napari …")
+    window = Window()
+    window.open(path, msi, opening)
+    window.stay()
 
 
 def demo(
@@ -57,9 +60,8 @@ def demo(
     from napari_st2msi.viewer.demo import show
 
     facts = show(out, stay=window, say=run.say)
-    run.result(
-        facts, lines={name: written(path) for name, path in facts["written"].items()} | {"seconds": facts["seconds"]}
-    )
+    lines = {name: written(path) for name, path in facts["written"].items()}
+    run.result(facts, lines=lines | {"took": f"{facts['seconds']:.0f} s"})
 
 
 def _need_display() -> None:

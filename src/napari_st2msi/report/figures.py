@@ -70,8 +70,8 @@ def baseline_figure(scores: pd.DataFrame) -> Figure:
     _by_verdict(axis, best.clip(_FLOOR, 1), scores["r2"].clip(_FLOOR, 1), scores["verdict"])
     _r2_axis(axis, "x", float(best.min()), "best baseline without genes, R²")
     _r2_axis(axis, "y", float(scores["r2"].min()), "model, R²")
-    axis.text(0.03, 0.97, "genes add", transform=axis.transAxes, fontsize=8, color=FAINT, va="top")
-    axis.text(0.97, 0.03, "genes add nothing", transform=axis.transAxes, fontsize=8, color=FAINT, ha="right")
+    axis.text(0.08, 0.97, "genes add", transform=axis.transAxes, fontsize=8, color=FAINT, va="top")
+    axis.text(0.97, 0.02, "genes add nothing", transform=axis.transAxes, fontsize=8, color=FAINT, ha="right")
     return figure
 
 

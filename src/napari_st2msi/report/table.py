@@ -46,7 +46,7 @@ def write_prediction(path: str | Path, prediction: AnnData) -> Path:
     raise FileProblem(f"'{path}' is of no kind that predictions are written as. End it in .h5ad or .csv.")
 
 
-def write_whole(path: str | Path, write: Callable[[Path], None]) -> Path:
+def write_whole(path: str | Path, write: Callable[[Path], object]) -> Path:
     """Write a file beside its place and move it there when it is whole.
 
     Raises

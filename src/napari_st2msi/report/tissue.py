@@ -34,19 +34,19 @@ def side_by_side(xy: NDArray[np.floating], sections: NDArray[Any]) -> NDArray[np
     sections
         (n,) label of the section of each spot.
     """
-    xy = np.asarray(xy, dtype=float)
+    there: NDArray[np.float64] = np.asarray(xy, dtype=np.float64)
     labels = np.unique(sections)
-    boxes = np.array([[xy[sections == label].min(axis=0), xy[sections == label].max(axis=0)] for label in labels])
+    own = [there[sections == label] for label in labels]
+    boxes = np.array([[each.min(axis=0), each.max(axis=0)] for each in own])
     low, high = boxes[:, 0], boxes[:, 1]
     meet = (low[:, None] <= high[None]).all(axis=2) & (low[None] <= high[:, None]).all(axis=2)
     if meet.sum() == len(labels):
-        return xy
+        return there
     columns = int(np.ceil(np.sqrt(len(labels))))
     cell = 1.08 * (high - low).max(axis=0)
-    moved = np.empty_like(xy)
+    moved = np.empty_like(there)
     for number, label in enumerate(labels):
-        own = sections == label
-        moved[own] = xy[own] - low[number] + cell * [number % columns, number // columns]
+        moved[sections == label] = own[number] - low[number] + cell * [number % columns, number // columns]
     return moved
 
 
@@ -148,7 +148,9 @@ def scale_bar(axis: Axes, xy: NDArray[np.floating]) -> None:
     x, y = xy[:, 0].min(), xy[:, 1].max() + 0.05 * (span[1] or 1.0)
     axis.plot([x, x + length], [y, y], color=INK, linewidth=2, solid_capstyle="butt", clip_on=False)
     text = f"{length / 1000:g} mm" if length >= 1000 else f"{length:g} µm"
-    axis.annotate(text, (x, y), (0, -3), textcoords="offset points", fontsize=7.5, color=INK, va="top")
+    axis.annotate(
+        text, (x, y), (0, -3), textcoords="offset points", fontsize=7.5, color=INK, va="top", annotation_clip=False
+    )
 
 
 def round_length(limit: float) -> float:

@@ -1,0 +1,78 @@
+"""Make the pictures of the README: the three docks at work, on the simulated sample and on real data.
+
+Usage: python scripts/screenshots.py docs/images
+
+The real one needs the folder `mouse_bladder_msi` in NAPARI_ST2MSI_DATA or ../shared/data; without it
+that picture stays as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from napari_st2msi.io.opening import Opening
+from napari_st2msi.viewer.demo import SAMPLE, best_ion, finish, press, put_away
+from napari_st2msi.viewer.parts.open_dock import open_dock
+from napari_st2msi.viewer.window import Window
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def simulated(folder: Path) -> None:
+    """Data after pairing, Train with its scores, Explore with measured, predicted and residual."""
+    window = Window()
+    window.viewer.theme = "dark"
+    window.data.open_sample(SAMPLE)
+    finish(window, window.data)
+    for verb in ("Register", "Pair"):
+        press(window, window.data, verb)
+    window.viewer.reset_view()
+    window.picture(folder / "data.png")
+
+    open_dock(window.viewer, "Train")
+    press(window, window.train, "Train")
+    put_away(window, "landmarks", "coverage")
+    window.picture(folder / "train.png")
+
+    open_dock(window.viewer, "Explore")
+    evaluation = window.data.state.evaluation
+    assert evaluation is not None
+    window.data.state.ion = best_ion(evaluation.flat())
+    window.explore.pictures.set_grid(True)
+    window.picture(folder / "explore.png", settle=1.5)
+    window.close()
+
+
+def bladder(folder: Path, data: Path) -> None:
+    """Explore on MSI of a mouse bladder with its stain: a lipid of the muscle layer."""
+    window = Window()
+    window.viewer.theme = "dark"
+    window.open(
+        data / "bladder_msi.h5ad",
+        opening=Opening(name="mouse bladder", histology=data / "mouse_urinary_bladder_HE.tif"),
+    )
+    finish(window, window.data)
+    open_dock(window.viewer, "Explore")
+    window.wait(lambda: window.explore.gathered is not None, 60)
+    ions = window.data.state.work().section.ions
+    window.data.state.ion = str((ions["mz"] - 741.53).abs().idxmin())
+    window.picture(folder / "bladder.png", settle=1.5)
+    window.close()
+
+
+def main() -> None:
+    """Make all pictures that can be made here."""
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "docs" / "images")
+    folder.mkdir(parents=True, exist_ok=True)
+    simulated(folder)
+    data = Path(os.environ.get("NAPARI_ST2MSI_DATA", ROOT.parent / "shared" / "data")) / "mouse_bladder_msi"
+    if data.is_dir():
+        bladder(folder, data)
+    else:
+        print(f"No real data at {data}: bladder.png stays as it is.")
+
+
+if __name__ == "__main__":
+    main()
