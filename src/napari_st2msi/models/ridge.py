@@ -97,11 +97,13 @@ def choose_alpha(
         check(cancelled)
         centre, mean = x[fit].mean(axis=0), y[fit].mean(axis=0)
         values, vectors, moment = _decompose(x[fit] - centre, y[fit] - mean)
-        basis = (x[held] - centre) @ vectors
-        rest = y[held] - mean
-        for number, alpha in enumerate(alphas):
-            errors[fold, number] = ((rest - basis @ (moment / (values + alpha)[:, None])) ** 2).sum(axis=0)
+        basis, rest = (x[held] - centre) @ vectors, y[held] - mean
+        # The squared error as a quadratic form: its size does not grow with the number of spots.
         errors[fold, -1] = (rest**2).sum(axis=0)
+        gram, cross = basis.T @ basis, basis.T @ rest
+        for number, alpha in enumerate(alphas):
+            slope = moment / (values + alpha)[:, None]
+            errors[fold, number] = errors[fold, -1] + ((gram @ slope - 2 * cross) * slope).sum(axis=0)
     return np.append(alphas, np.inf)[one_standard_error(errors)]
 
 

@@ -69,9 +69,10 @@ class TwoStage(Predictor):
         self.ions_ = IonScale(self.recipe.ions).fit(train.ions)
         values = self.ions_.forward(train.ions)
         present = dense(train.ions.X) > 0
-        # An ion in too few spots gets its mean in both stages; one missing from too few, its share in the first.
+        # An ion in too few spots gets its mean in both stages. One missing from too few to learn that
+        # from counts as present everywhere, and its zeros as intensities.
         learned = self.ions_.learnable_
-        often_absent = len(train) - self.ions_.n_present_ >= self.recipe.ions.min_spots
+        present |= len(train) - self.ions_.n_present_ < self.recipe.ions.min_spots
         folds = inner_folds(train)
         alphas = np.geomspace(*choices.alphas, choices.n_alphas)
         self.presence_ = fit_presence(
@@ -79,7 +80,7 @@ class TwoStage(Predictor):
             present,
             np.geomspace(*choices.alphas, _PRESENCE_PENALTIES),
             folds,
-            learned=learned & often_absent,
+            learned=learned,
             progress=progress.part(0.05, 0.6),
             cancelled=cancelled,
         )
