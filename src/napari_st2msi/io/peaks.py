@@ -29,9 +29,9 @@ def pick_peaks(
     This is a pass over the file of its own. Spectra that share an m/z axis are averaged on it: peaks of
     curves are its local maxima, peaks of centroids all its points. Others are averaged in bins one
     tolerance wide (at least 1 ppm, and a quarter of the distance of the points of a curve): peaks are
-    local maxima of a moving sum over bins, at the mean m/z of the signal in the highest bin and its
-    neighbours. Going down from the highest, a peak is left out when its window
-    would overlap that of one taken before. Spectra count as stored, before any normalisation.
+    local maxima of the smoothed bins, at the mean m/z of the signal in the highest bin and its
+    neighbours. Going down from the highest, a peak is left out when its window would overlap that of
+    one taken before. Spectra count as stored, before any normalisation.
 
     Parameters
     ----------
@@ -71,6 +71,8 @@ def _mean_on_axis(
 def _mean_in_bins(
     index: ImzmlIndex, ppm: float, progress: Progress, cancelled: Callable[[], bool]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    from scipy.ndimage import gaussian_filter1d
+
     bins, reach = None, 1
     for chunk in chunks(index, progress=progress, cancelled=cancelled):
         if len(chunk.intensity) == 0:
@@ -84,7 +86,8 @@ def _mean_in_bins(
     if bins is None or not bins.signal.any():
         return np.zeros(0), np.zeros(0)
     signal, moment = (np.pad(values, reach) for values in (bins.signal, bins.moment))
-    height = np.convolve(signal, np.ones(2 * reach + 1), mode="same")
+    # A Gaussian, for a moving sum would ripple with the number of points that fall into it.
+    height = gaussian_filter1d(signal, reach / 2, mode="constant")
     around = _maxima(height)[:, None] + np.arange(-reach, reach + 1)
     around = np.clip(around, 0, len(signal) - 1)
     top = np.unique(np.take_along_axis(around, signal[around].argmax(axis=1)[:, None], axis=1))
@@ -93,11 +96,16 @@ def _mean_in_bins(
 
 
 def _spacing_ppm(chunk: Chunk) -> float:
-    """Return the median distance of neighbouring points of the chunk's longest spectrum, in ppm."""
+    """Return how far neighbouring points of the chunk's longest spectrum are apart, in ppm.
+
+    Spacing varies along the m/z axis: it is the median within an eighth of the points, where that is
+    largest. Gaps, where points without signal were dropped, do not count, being few.
+    """
     longest = int(np.diff(chunk.start).argmax())
     mz = np.unique(chunk.mz[chunk.start[longest] : chunk.start[longest + 1]].astype(np.float64))
-    mz = mz[mz > 0]
-    return float(np.median(np.diff(mz) / mz[1:]) * 1e6) if len(mz) > 1 else 0.0
+    mz = mz[mz >= 1]
+    steps = np.diff(mz) / mz[1:] * 1e6
+    return max((float(np.median(part)) for part in np.array_split(steps, 8) if len(part)), default=0.0)
 
 
 class _Bins:
