@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,10 +126,41 @@ def annotate(table: AnnData, element: str) -> AnnData:
         varp=dict(table.varp),
         uns={key: value for key, value in table.uns.items() if key != "spatialdata_attrs"},
     )
-    table.obs["region"] = pd.Categorical([element] * table.n_obs)
-    table.obs["instance"] = np.arange(table.n_obs)
-    parsed: AnnData = TableModel.parse(table, region=element, region_key="region", instance_key="instance")
+    store_names(table)
+    region, instance = (free_name(name, table.obs.columns) for name in ("region", "instance"))
+    table.obs[region] = pd.Categorical([element] * table.n_obs)
+    table.obs[instance] = np.arange(table.n_obs)
+    parsed: AnnData = TableModel.parse(table, region=element, region_key=region, instance_key=instance)
     return parsed
+
+
+def free_name(name: str, taken: Iterable[object]) -> str:
+    """Return a name that nothing has, upper or lower case: ``region``, or ``region_``, and so on."""
+    lower = {str(other).lower() for other in taken}
+    while name.lower() in lower:
+        name += "_"
+    return name
+
+
+def store_names(table: AnnData) -> None:
+    """Rename columns and keys in place to what SpatialData can store: "cell type" becomes "cell_type".
+
+    Letters, digits, ``_``, ``-`` and ``.`` are kept, anything else becomes ``_``. Names that differ in upper
+    and lower case only get a ``_`` behind.
+    """
+    for frame in (table.obs, table.var):
+        names: list[str] = []
+        for name in frame.columns:
+            names.append(free_name(_storable(name), names))
+        frame.columns = pd.Index(names)
+    for mapping in (table.obsm, table.varm, table.obsp, table.varp, table.layers, table.uns):
+        for key in [key for key in mapping if _storable(key) != key]:
+            mapping[free_name(_storable(key), mapping)] = mapping.pop(key)
+
+
+def _storable(name: object) -> str:
+    text = re.sub(r"[^\w.-]", "_", str(name)) or "_"
+    return f"column{text}" if text.startswith("__") or text in (".", "..", "_index") else text
 
 
 def histology_element(image: NDArray[np.uint8], transformations: dict[str, Any]) -> Any:
