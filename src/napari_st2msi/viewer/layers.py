@@ -198,9 +198,10 @@ def show_values(
     return layer
 
 
-def refresh_thumbnail(layer: Layer | None) -> None:
-    """Draw the small picture in the layer list again; `show_values` leaves it out to be quick."""
+def come_to_rest(layer: Layer | None) -> None:
+    """Bring up what `show_values` leaves out to be quick: the thumbnail and the range of the slider."""
     if isinstance(layer, Image):
+        layer.contrast_limits_range = layer.contrast_limits
         layer.refresh(extent=False)
 
 
@@ -231,7 +232,6 @@ def _update_image(layer: Image, site: Site, values: NDArray[np.float32], limits:
     # In place: a new array would make napari look at dimensions, extent and texture anew.
     layer.data[...] = site.grid.image(values)
     if tuple(layer.contrast_limits) != limits:
-        layer.contrast_limits_range = limits
         layer.contrast_limits = limits
     if not np.allclose(layer.affine.affine_matrix, site.affine):
         layer.affine = site.affine

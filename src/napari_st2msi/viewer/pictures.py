@@ -138,10 +138,10 @@ class Pictures:
                     self._draw("measured", label, True)
                 self.arrange()
 
-    def refresh_thumbnails(self) -> None:
-        """Draw the small pictures in the layer list again, after the user came to rest."""
+    def come_to_rest(self) -> None:
+        """Bring up the slower things, after the user came to rest on an ion."""
         for picture in PICTURES:
-            make.refresh_thumbnail(self.layer(picture))
+            make.come_to_rest(self.layer(picture))
 
     def _draw(self, picture: Picture, label: str, may_make: bool) -> None:
         assert self.values is not None

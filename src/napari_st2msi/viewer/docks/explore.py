@@ -60,7 +60,7 @@ class ExploreDock(Dock):
         self._reading.done.connect(self._on_gathered)
         self._reading.failed.connect(self._on_unreadable)
         self._build()
-        self._rest = _single_shot(self, _REST_MS, self.pictures.refresh_thumbnails)
+        self._rest = _single_shot(self, _REST_MS, self.pictures.come_to_rest)
         self._cursor_rest = _single_shot(self, _CURSOR_MS, self._show_cursor)
         self.keys = keys.Keys(
             self.viewer,
