@@ -139,12 +139,16 @@ def find_landmarks(section: Section, source: Landmarks | str | Path | None = Non
 
 
 def _read_csv(section: Section, path: Path) -> Landmarks:
+    from napari_st2msi.io.magpie import read_landmarks_csv
+
     try:
         frame = pd.read_csv(path, encoding="utf-8-sig", skipinitialspace=True)
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise FileProblem(f"The landmarks in '{path}' cannot be read: {error}") from error
-    magpie = set(MAGPIE_COLUMNS) <= set(frame.columns)
-    columns = MAGPIE_COLUMNS if magpie else COLUMNS[1:]
+    if set(MAGPIE_COLUMNS) & set(frame.columns):
+        moving, fixed = _magpie_to_um(section, *read_landmarks_csv(path))
+        return Landmarks(tuple(str(i + 1) for i in range(len(moving))), moving, fixed)
+    columns = COLUMNS[1:]
     missing = [column for column in columns if column not in frame.columns]
     if missing:
         raise DataProblem(
@@ -158,10 +162,8 @@ def _read_csv(section: Section, path: Path) -> Landmarks:
             raise DataProblem(f"'{path.name}', column {column}: '{frame[column][wrong].iloc[0]}' is not a number.")
         frame[column] = numbers
     ids = frame["id"] if "id" in frame else range(1, len(frame) + 1)
-    moving, fixed = frame[list(columns[:2])].to_numpy(float), frame[list(columns[2:])].to_numpy(float)
-    if magpie:
-        moving, fixed = _magpie_to_um(section, moving, fixed)
-    return Landmarks(tuple(map(str, ids)), moving, fixed)
+    points = frame[list(columns)].to_numpy(dtype=np.float64)
+    return Landmarks(tuple(map(str, ids)), points[:, :2], points[:, 2:])
 
 
 def _magpie_to_um(
