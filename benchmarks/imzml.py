@@ -15,7 +15,8 @@ Peers, on the same files in the same process:
 
 Ours is timed twice: up to the array that the peers also give, and up to the finished `Section`.
 Results are compared before any ratio is printed. Peak memory is the high-water mark of a fresh process
-above what it held before (Linux only), less the intensities it returned.
+(Linux only) less what it held before and less its result: the array of intensities, or the section,
+which holds one polygon a pixel beside them.
 
     python benchmarks/imzml.py            # 10,000 pixels
     python benchmarks/imzml.py --large    # 200,000 pixels; needs 4 GB of disk and 3 GB of memory
@@ -24,6 +25,7 @@ above what it held before (Linux only), less the intensities it returned.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import subprocess
 import sys
@@ -34,6 +36,7 @@ from pathlib import Path
 import numpy as np
 
 from _report import table, timed, verdict
+from napari_st2msi.section import Section
 
 PPM = 10.0
 N_IONS = 1_000
@@ -69,11 +72,11 @@ def ours_array(path: Path, ions: np.ndarray) -> np.ndarray:
     return read_ions(read_index(path), ions, PPM).intensities
 
 
-def ours_section(path: Path, ions: np.ndarray) -> np.ndarray:
+def ours_section(path: Path, ions: np.ndarray) -> Section:
     from napari_st2msi.io.imzml import read_imzml
     from napari_st2msi.io.opening import Opening
 
-    return read_imzml(path, Opening(mz=tuple(ions.tolist()), ppm=PPM, pixel_size_um=50)).sdata.tables["msi"].X
+    return read_imzml(path, Opening(mz=tuple(ions.tolist()), ppm=PPM, pixel_size_um=50))
 
 
 def peer_one_pass(path: Path, ions: np.ndarray) -> np.ndarray:
@@ -101,8 +104,8 @@ def peer_ion_images(path: Path, ions: np.ndarray) -> tuple[float, list[np.ndarra
     return parsing + imaging * len(ions) / len(some), [image[rows, columns] for image in images]
 
 
-def memory_above_output(path: Path, ions_file: Path, what: str) -> float | None:
-    """Return peak memory above the intensities in MB, measured in a process of its own."""
+def memory(path: Path, ions_file: Path, what: str) -> dict[str, float] | None:
+    """Return what `measure` prints, measured in a process of its own."""
     if not Path("/proc/self/clear_refs").exists():
         return None
     command = [sys.executable, __file__, "--measure", what, str(path), str(ions_file)]
@@ -117,14 +120,20 @@ def warm_up() -> None:
 
 
 def measure(what: str, path: Path, ions_file: Path) -> None:
-    """Print the peak in MB as JSON."""
+    """Print in MB, as JSON, the peak above the result, and what the result holds beside the intensities."""
     work = {"array": ours_array, "section": ours_section}[what]
     warm_up()
     ions = np.load(ions_file)
+    gc.collect()
     before = _status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
     result = work(path, ions)
-    print(json.dumps((_status("VmHWM") - before - result.nbytes) / 1e6))
+    peak = _status("VmHWM")
+    gc.collect()
+    intensities = result if what == "array" else result.sdata.tables["msi"].X
+    output = max(_status("VmRSS") - before, intensities.nbytes)
+    beside = output - intensities.nbytes if what == "section" else 0
+    print(json.dumps({"above": (peak - before - intensities.nbytes - beside) / 1e6, "beside": beside / 1e6}))
 
 
 def _status(key: str) -> int:
@@ -141,7 +150,8 @@ def compare(mode: str, n_pixels: int, folder: Path) -> bool:
     t_array, found = timed(lambda: ours_array(path, ions))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-3)
     del found
-    t_section, found = timed(lambda: ours_section(path, ions))
+    t_section, section = timed(lambda: ours_section(path, ions))
+    found = section.sdata.tables["msi"].X
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-3)
     rows = [
         ["pyimzML, one pass of getspectrum", f"{t_pass:.2f} s", f"{t_pass / t_section:.1f}×"],
@@ -154,17 +164,19 @@ def compare(mode: str, n_pixels: int, folder: Path) -> bool:
             np.testing.assert_allclose(found[:, i], image, rtol=1e-5, atol=1e-3)
         label = f"pyimzML, getionimage per ion (from {len(SLOW_IONS)} ions)"
         rows.insert(0, [label, f"{t_images:.2f} s", f"{t_images / t_section:.1f}×"])
-    del found, expected
+    del found, expected, section
     table(f"{mode}, {n_pixels:,} pixels, {N_IONS:,} ions: the same values", ["", "time", "ours is faster by"], rows)
     met = verdict("to the Section, against one pass of getspectrum", t_pass / t_section, 2.0 if large else 1.0)
     if not large:
         met &= verdict("to the Section, against getionimage per ion", t_images / t_section, 60.0)
     for what in ("array", "section"):
-        peak = memory_above_output(path, folder / "ions.npy", what)
-        if peak is None:
+        used = memory(path, folder / "ions.npy", what)
+        if used is None:
             print("  peak memory is measured on Linux only")
-        else:
-            met &= verdict(f"peak memory above the intensities, to the {what}", peak, 100, at_least=False, unit=" MB")
+            continue
+        met &= verdict(f"peak memory above the {what}", used["above"], 100, at_least=False, unit=" MB")
+        if what == "section":
+            print(f"          the section holds {used['beside']:.0f} MB beside its intensities: pixel polygons, names")
     return met
 
 

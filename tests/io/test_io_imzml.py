@@ -120,6 +120,16 @@ def test_overlapping_repeated_and_unsorted_ions(tmp_path: Path, shared: bool) ->
     assert any("share signal" in note for note in section.notes)
 
 
+@pytest.mark.parametrize("spread", [1e-9, 1e-3, 1.0, 900.0])
+def test_looking_up_edges_equals_a_binary_search(spread: float) -> None:
+    rng = np.random.default_rng(0)
+    edges = np.unique(np.concatenate([100 + spread * rng.random(500), [100.0, 1000.0]]))
+    near = np.concatenate([np.nextafter(edges, -np.inf), edges, np.nextafter(edges, np.inf)])
+    values = np.concatenate([near, rng.uniform(50, 1100, 1000), [0.0, -1.0, 1e-300, 1e35]])
+    found = imzml_read._Segments(edges)(values)
+    np.testing.assert_array_equal(found, np.searchsorted(edges, values, side="right"))
+
+
 @pytest.mark.parametrize("shared", [False, True])
 def test_many_small_chunks_give_the_same(tmp_path: Path, shared: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     spectra = random_spectra(40, shared_axis=shared, empty=(0, 7, 8, 39))
