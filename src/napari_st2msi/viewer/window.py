@@ -64,7 +64,7 @@ class Window:
             if time.monotonic() > end:
                 return False
             app.processEvents()
-            time.sleep(0.005)
+            time.sleep(0.02)  # the work is done in other threads, which need the interpreter more
         return True
 
     def picture(self, path: Path, *, settle: float = 0.7) -> Path:
