@@ -205,9 +205,9 @@ class DataDock(Dock):
         self._unsaved.add(section)
         self.state.set_registered(section)
         self.viewer.reset_view()
-        text = " ".join(["MSI lies over ST.", registration_in_words(registration), *registration.warnings])
-        self.messages.show_result(text)
-        self.register_group.collapse()
+        self.messages.show_result(f"MSI lies over ST. {registration_in_words(registration)}")
+        if not registration.warnings:
+            self.register_group.collapse()
 
     def pair(self) -> None:
         """Give every spot its ions."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_st2msi.section import Section
 from napari_st2msi.viewer.parts.buttons import flat
 from napari_st2msi.viewer.parts.dock import form
 from napari_st2msi.viewer.parts.fields import ChoiceField
+from napari_st2msi.viewer.parts.words import Words
 
 _ROLES = (
     ("st", "ST table"),
@@ -62,9 +63,7 @@ class FoundView(QWidget):
         super().__init__()
         self._rows, self._form = form()
         self._form.setVerticalSpacing(3)
-        self.notes = QLabel()
-        self.notes.setWordWrap(True)
-        self.notes.setProperty("role", "note")
+        self.notes = Words(role="note")
         self.save = flat("Save", "Write what changed into the zarr that this section came from (Ctrl+S)")
         self.save_as = flat("Save as…", "Write everything as a new SpatialData zarr")
         self.close_section = flat("Close", "Take the section and its layers out of this window")
@@ -87,9 +86,7 @@ class FoundView(QWidget):
         while self._form.rowCount():
             self._form.removeRow(0)
         for title, words in found_in_words(section.summary()):
-            label = QLabel(words)
-            label.setWordWrap(True)
-            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+            label = Words(words)
             label.setAccessibleName(title)
             self._form.addRow(title, label)
         self.notes.setText("\n".join(section.notes))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
 from napari_st2msi.errors import FileProblem
 from napari_st2msi.paired import PairedDataset
@@ -18,6 +18,7 @@ from napari_st2msi.viewer.parts.buttons import flat
 from napari_st2msi.viewer.parts.dock import form
 from napari_st2msi.viewer.parts.fields import ChoiceField, PathField, words_for
 from napari_st2msi.viewer.parts.recipe_form import RecipeForm
+from napari_st2msi.viewer.parts.words import Words
 
 if TYPE_CHECKING:
     from napari_st2msi.registration.registration import Registration
@@ -41,7 +42,7 @@ class RegisterView(QWidget):
         self.transform = ChoiceField(_TRANSFORMS)
         self.transform.setAccessibleName("Transform")
         self.transform.setToolTip("Both may mirror. An affine needs three landmarks at least, a similarity two.")
-        self.result = _note()
+        self.result = Words(role="note")
         self.button = flat("Register again", "Lay MSI over ST by the landmarks")
         rows, layout = form()
         layout.addRow("Landmarks", self.landmarks)
@@ -57,8 +58,8 @@ class RegisterView(QWidget):
         return self.landmarks.value()
 
     def summary(self) -> str:
-        """Return what is chosen in few words."""
-        return self.result.text() or str(self.transform.value())
+        """Return what came of it, or what is chosen, in few words."""
+        return self.result.text().partition("\n")[0] or str(self.transform.value())
 
     def say(self, text: str) -> None:
         """Show what came of it."""
@@ -87,7 +88,7 @@ class PairView(QWidget):
                 "spot_diameter_um": lambda chosen: chosen["method"] in ("overlap", "sum"),
             },
         )
-        self.result = _note()
+        self.result = Words(role="note")
         self.button = flat("Pair again", "Give every spot the ions of the pixels under it")
         _stack(self, self.form, self.result, self.button)
         self.form.changed.connect(self.changed)
@@ -123,7 +124,7 @@ def registered_in_words(section: Section) -> str:
         return str(error)
     if registration is None:
         return "ST and MSI were in one frame when they were opened."
-    return registration_in_words(registration)
+    return "\n".join([registration_in_words(registration), *registration.warnings])
 
 
 def pairing_in_words(choices: Pairing) -> str:
@@ -152,7 +153,7 @@ def paired_in_words(paired: PairedDataset, n_spots: int) -> str:
     return text + "."
 
 
-def _stack(outer: QWidget, content: QWidget, result: QLabel, button: QPushButton) -> None:
+def _stack(outer: QWidget, content: QWidget, result: Words, button: QPushButton) -> None:
     layout = QVBoxLayout(outer)
     layout.setContentsMargins(0, 0, 0, 4)
     layout.setSpacing(4)
@@ -162,11 +163,3 @@ def _stack(outer: QWidget, content: QWidget, result: QLabel, button: QPushButton
     row.addWidget(button)
     row.addStretch()
     layout.addLayout(row)
-
-
-def _note() -> QLabel:
-    label = QLabel()
-    label.setWordWrap(True)
-    label.setProperty("role", "note")
-    label.hide()
-    return label

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from napari.utils.history import get_open_history, get_save_history, update_open_history, update_save_history
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_st2msi.models.registry import BASELINES, model_names
 from napari_st2msi.recipe import Recipe
-from napari_st2msi.report.words import in_short, model_words, quartiles
 from napari_st2msi.section import Section
 from napari_st2msi.viewer.docks import train_work
 from napari_st2msi.viewer.docks.train_view import (
@@ -25,6 +24,7 @@ from napari_st2msi.viewer.docks.train_view import (
     ions_in_words,
     model_in_words,
     protocol_in_words,
+    scores_in_words,
 )
 from napari_st2msi.viewer.docks.train_work import Trained
 from napari_st2msi.viewer.jobs import Job
@@ -35,6 +35,7 @@ from napari_st2msi.viewer.parts.fields import words_for
 from napari_st2msi.viewer.parts.open_dock import open_dock
 from napari_st2msi.viewer.parts.recipe_form import RecipeForm
 from napari_st2msi.viewer.parts.style import Look
+from napari_st2msi.viewer.parts.words import Words
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -119,8 +120,7 @@ class TrainDock(Dock):
         layout = QVBoxLayout(content)
         layout.setContentsMargins(0, 0, 0, 4)
         layout.setSpacing(4)
-        self.model_label = QLabel()
-        self.model_label.setWordWrap(True)
+        self.model_label = Words()
         self.load_button = flat("Load…", "Load a model folder that was saved before")
         self.save_button = flat("Save…", "Write the model, its recipe and its scores as a folder")
         self.predict_button = flat("Predict", "Predict the ions of the section looked at with this model")
@@ -199,12 +199,8 @@ class TrainDock(Dock):
             self.state.set_model(trained.model, section)
             self.state.set_evaluation(trained.evaluation, section)
             self.state.set_prediction(trained.evaluation.prediction, section)
-        scores = trained.evaluation.flat()
-        median = quartiles(scores, model_words(trained.evaluation))["median"]
-        first = f"Median R² {median.iloc[0]:.3f} on held-out spots. " if len(median) else ""
-        self.messages.show_result(
-            first + in_short(scores), action=("Explore ions", partial(open_dock, self.viewer, "Explore"))
-        )
+        explore = ("Explore ions", partial(open_dock, self.viewer, "Explore"))
+        self.messages.show_result(scores_in_words(trained.evaluation), action=explore)
         self.live.hide()
         self._refresh()
 

@@ -11,6 +11,7 @@ from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_st2msi.evaluation.evaluate import Evaluation
+from napari_st2msi.evaluation.verdict import SKILL
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.recipe import Evaluation as Protocol
 from napari_st2msi.recipe import Genes, Ions, Model, Recipe
@@ -18,6 +19,7 @@ from napari_st2msi.report.words import fixed, in_short, model_words, quartiles
 from napari_st2msi.section import Section
 from napari_st2msi.viewer.parts.buttons import flat
 from napari_st2msi.viewer.parts.fields import words_for
+from napari_st2msi.viewer.parts.words import Words
 
 
 def genes_in_words(genes: Genes) -> str:
@@ -105,65 +107,64 @@ class SectionsView(QWidget):
 
 
 class LiveScore(QWidget):
-    """The median R² after each fold, as a line and as a number."""
+    """The median R² after each fold, as a number and as a line."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._scores: list[float] = []
-        self._line = QColor("white")
-        self.setFixedHeight(54)
+        self.label, self._line = Words(), _Line()
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 4, 0, 4)
+        layout.setSpacing(2)
+        layout.addWidget(self.label)
+        layout.addWidget(self._line)
         self.setToolTip("Median R² over ions on held-out spots, after each fold so far")
+        self.clear()
 
     @property
     def scores(self) -> tuple[float, ...]:
         """The scores so far."""
-        return tuple(self._scores)
+        return tuple(self._line.scores)
 
     def set_colour(self, colour: str) -> None:
         """Draw in a colour of the theme."""
-        self._line = QColor(colour)
-        self.update()
+        self._line.colour = QColor(colour)
+        self._line.update()
 
     def clear(self) -> None:
         """Begin anew."""
-        self._scores = []
-        self._changed()
+        self._line.scores = []
+        self._line.update()
+        self.label.setText("The score appears after the first fold.")
 
     def add(self, score: float) -> None:
         """Add the score after another fold."""
-        self._scores.append(score)
-        self._changed()
+        self._line.scores.append(score)
+        self._line.update()
+        n = len(self.scores)
+        self.label.setText(f"Median R² {fixed(score, 3)} after {n} fold{'s' * (n > 1)}")
 
-    def words(self) -> str:
-        """Return where the score stands."""
-        if not self._scores:
-            return "The score appears after the first fold."
-        n = len(self._scores)
-        return f"median R² {self._scores[-1]:.3f} after {n} fold{'s' * (n > 1)}"
 
-    def _changed(self) -> None:
-        self.setAccessibleName(self.words())
-        self.update()
+class _Line(QWidget):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scores: list[float] = []
+        self.colour = QColor("white")
+        self.setFixedHeight(34)
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
-        """Draw the words, and below them the line from 0 to the highest score."""
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        line = self.fontMetrics().height()
-        painter.drawText(0, self.fontMetrics().ascent(), self.words())
-        values = np.nan_to_num(np.array(self._scores, dtype=float))
+        """Draw a line from 0 to the highest score."""
+        values = np.nan_to_num(np.array(self.scores, dtype=float))
         if not len(values):
             return
         low, high = min(0.0, values.min()), max(values.max(), 0.05)
-        top, bottom = line + 5, self.height() - 4
         xs = np.linspace(4, self.width() - 5, len(values)) if len(values) > 1 else np.array([4.0])
-        points = [
-            QPointF(float(x), float(bottom - (value - low) / (high - low) * (bottom - top)))
-            for x, value in zip(xs, values, strict=True)
-        ]
-        painter.setPen(QPen(self._line, 1.5))
+        ys = self.height() - 4 - (values - low) / (high - low) * (self.height() - 8)
+        points = [QPointF(float(x), float(y)) for x, y in zip(xs, ys, strict=True)]
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setPen(QPen(self.colour, 1.5))
         painter.drawPolyline(points)
-        painter.setBrush(self._line)
+        painter.setBrush(self.colour)
         for point in points:
             painter.drawEllipse(point, 2.5, 2.5)
 
@@ -179,14 +180,10 @@ class ScoresView(QWidget):
         self._table = QWidget()
         self._grid = QGridLayout(self._table)
         self._grid.setContentsMargins(0, 0, 0, 0)
-        self._grid.setHorizontalSpacing(12)
+        self._grid.setHorizontalSpacing(10)
         self._grid.setVerticalSpacing(3)
         self._grid.setColumnStretch(0, 1)
-        self.verdict, self.note = QLabel(), QLabel()
-        for label in (self.verdict, self.note):
-            label.setWordWrap(True)
-            label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.note.setProperty("role", "note")
+        self.verdict, self.note = Words(), Words(role="note")
         self.report = flat("Report…", "Write everything as one HTML file")
         self.explore = flat("Explore ions", "Look at predicted, measured and residual images")
         self.report.clicked.connect(self.report_pressed)
@@ -210,21 +207,35 @@ class ScoresView(QWidget):
         while (item := self._grid.takeAt(0)) is not None:
             if (widget := item.widget()) is not None:
                 widget.deleteLater()
-        for row, cells in enumerate([("Predictor", "Median R²", "Ions > 0.02"), *rows]):
+        for row, cells in enumerate([("Over ions", "Median R²", f"> {SKILL:g}"), *rows]):
             for column, text in enumerate(cells):
-                label = QLabel(text)
-                label.setWordWrap(column == 0)
-                label.setProperty("role", "note" if row == 0 else "title" if row == 1 else "")
+                role = "note" if row == 0 else "title" if row == 1 else ""
+                label: QLabel = QLabel(text)
+                if column == 0:
+                    label = Words(text)
+                    label.setMinimumWidth(90)
+                label.setProperty("role", role)
                 side = Qt.AlignmentFlag.AlignRight if column else Qt.AlignmentFlag.AlignLeft
                 label.setAlignment(side | Qt.AlignmentFlag.AlignVCenter)
+                if column == 2:
+                    label.setToolTip(f"Share of ions with R² above {SKILL:g}: less is within reach of pure noise")
                 self._grid.addWidget(label, row, column)
         self.verdict.setText(in_short(scores))
         self.note.setText(str(evaluation.protocol["note"]))
 
 
+def scores_in_words(evaluation: Evaluation) -> str:
+    """Return the median R² of the model and of the best that knows no gene."""
+    median = quartiles(evaluation.flat(), model_words(evaluation))["median"]
+    if not len(median):
+        return "No ion could be learned, so there is no score."
+    best = str(median.iloc[1:].idxmax())
+    return (
+        f"Median R² {fixed(median.iloc[0], 3)} on held-out spots; the best without genes ({best}) reaches "
+        f"{fixed(float(median.iloc[1:].max()), 3)}."
+    )
+
+
 def score_rows(table: pd.DataFrame) -> list[tuple[str, str, str]]:
-    """Return (predictor, median R², how many ions are above 0.02) as text, the model first."""
-    return [
-        (str(name), fixed(row["median"], 3), f"{int(row['over']):,} of {int(row['ions']):,}")
-        for name, row in table.iterrows()
-    ]
+    """Return (predictor, median R², share of ions with skill) as text, the model first."""
+    return [(str(name), fixed(row["median"], 3), f"{row['over'] / row['ions']:.0%}") for name, row in table.iterrows()]

@@ -181,6 +181,6 @@ def form() -> tuple[QWidget, QFormLayout]:
     layout = QFormLayout(widget)
     layout.setContentsMargins(0, 0, 0, 4)
     layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    layout.setRowWrapPolicy(QFormLayout.RowWrapPolicy.WrapLongRows)
+    layout.setRowWrapPolicy(QFormLayout.RowWrapPolicy.DontWrapRows)
     layout.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
     return widget, layout

@@ -10,7 +10,7 @@ from typing import Any
 
 from napari.utils.history import get_open_history
 from qtpy.QtCore import QEvent, QObject, Qt, QTimer, Signal
-from qtpy.QtGui import QFocusEvent, QValidator, QWheelEvent
+from qtpy.QtGui import QFocusEvent, QPaintEvent, QValidator, QWheelEvent
 from qtpy.QtWidgets import (
     QCheckBox,
     QComboBox,
@@ -20,6 +20,9 @@ from qtpy.QtWidgets import (
     QLineEdit,
     QMenu,
     QSizePolicy,
+    QStyle,
+    QStyleOptionComboBox,
+    QStylePainter,
     QToolButton,
     QWidget,
 )
@@ -115,15 +118,33 @@ class CheckField(Field):
         self.box.setChecked(bool(value))
 
 
+class _Combo(QComboBox):
+    """A combo box that shows where its words are cut."""
+
+    def paintEvent(self, event: QPaintEvent | None) -> None:
+        painter = QStylePainter(self)
+        option = QStyleOptionComboBox()
+        self.initStyleOption(option)
+        painter.drawComplexControl(QStyle.ComplexControl.CC_ComboBox, option)
+        room = self.style().subControlRect(
+            QStyle.ComplexControl.CC_ComboBox, option, QStyle.SubControl.SC_ComboBoxEditField, self
+        )
+        option.currentText = self.fontMetrics().elidedText(
+            option.currentText, Qt.TextElideMode.ElideRight, room.width() - 2
+        )
+        painter.drawControl(QStyle.ControlElement.CE_ComboBoxLabel, option)
+
+
 class ChoiceField(Field):
     """One of a few choices, each (value, words)."""
 
     def __init__(self, choices: Sequence[tuple[Any, str]]) -> None:
         super().__init__()
-        self.box = QComboBox()
+        self.box = _Combo()
         # A long choice must not make the dock wider than its place.
         self.box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.box.setMinimumContentsLength(10)
+        self.box.setMinimumContentsLength(6)
+        self.box.setMinimumWidth(90)
         self.box.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.box.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.box.installEventFilter(_NoWheel(self))
@@ -169,6 +190,8 @@ class _Spin(QDoubleSpinBox):
         self.installEventFilter(_NoWheel(self))
         if empty is not None:
             self.setSpecialValueText(empty)
+            # The words need the room, and there is nothing to step from.
+            self.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
 
     def is_empty(self) -> bool:
         return self.empty is not None and self.value() < self.low
@@ -305,7 +328,7 @@ class NumbersField(TextField):
 
     def set_value(self, value: Any) -> None:
         """Show numbers."""
-        self.edit.setText("" if value is None else ", ".join(f"{number:.10g}" for number in value))
+        self.edit.setText("" if value is None else ", ".join(_short(number) for number in value))
 
     def _mark(self) -> None:
         self.edit.setProperty("wrong", "true" if isinstance(self.value(), str) else "false")
@@ -371,6 +394,13 @@ class PathField(TextField):
         """Return where a dialog begins: beside what is chosen, else where napari opened a file last."""
         value = self.value()
         return get_open_history()[0] if value is None else str(value.parent)
+
+
+def _short(number: float) -> str:
+    """Return a number with the digits it has; powers of ten as people write them."""
+    if number >= 1e5 and math.log10(number).is_integer():
+        return f"1e{math.log10(number):.0f}"
+    return f"{number:.10g}"
 
 
 def _number(text: str) -> float | None:

@@ -25,6 +25,7 @@ from napari_st2msi.viewer.parts.fields import (
     TextField,
     words_for,
 )
+from napari_st2msi.viewer.parts.words import Words
 
 M = TypeVar("M", bound=BaseModel)
 Choices = Sequence[tuple[Any, str]]
@@ -74,9 +75,7 @@ class RecipeForm(_Announcing, Generic[M]):
         outer.setContentsMargins(0, 0, 0, 0)
         outer.setSpacing(2)
         outer.addWidget(inner)
-        self._complaint = QLabel()
-        self._complaint.setWordWrap(True)
-        self._complaint.setProperty("role", "complaint")
+        self._complaint = Words(role="complaint")
         self._complaint.hide()
         outer.addWidget(self._complaint)
         self.fields: dict[str, Field] = {}
