@@ -93,7 +93,7 @@ class IonModel(QAbstractTableModel):
         self.columns = tuple(
             column
             for column in COLUMNS
-            if column in (FAVOURITE, IMAGE) or (column.key in frame and not frame[column.key].isna().all())
+            if column in (FAVOURITE, IMAGE) or (column.key in frame and _says_something(frame[column.key]))
         )
         self._cells = {column.key: frame[column.key].to_numpy() for column in self.columns if column.key in frame}
         self._cells |= {"name": np.asarray(_short_names(frame), dtype=object), "label": frame["label"].to_numpy()}
@@ -239,6 +239,10 @@ class IonModel(QAbstractTableModel):
             ion = self._wanted.pop()  # what was asked for last is in view; what scrolled by can wait
             self._images[ion] = self._draw(ion)
         self._changed(IMAGE)
+
+
+def _says_something(values: pd.Series) -> bool:
+    return not bool((values.isna() | (values.astype(object) == "")).all())
 
 
 def _short_names(frame: pd.DataFrame) -> list[str]:

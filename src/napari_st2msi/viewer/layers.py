@@ -62,6 +62,28 @@ class Site:
         assert self.grid is not None
         return swapped(self.grid.moved(self.to_um).to_um)
 
+    def at(self, xy: NDArray[np.float64]) -> int | None:
+        """Return the pixel or spot under a position (x, y in µm, as drawn), None when there is none."""
+        if self.grid is not None:
+            column, row, _ = np.linalg.solve(self.grid.moved(self.to_um).to_um, [*xy, 1.0])
+            rows, columns = self.grid.index.shape
+            if not (-0.5 <= row < rows - 0.5 and -0.5 <= column < columns - 0.5):
+                return None
+            found = int(self.grid.index[round(row), round(column)])
+            return found if found >= 0 else None
+        if not len(self.outlines):
+            return None
+        away = np.hypot(*(self.positions - xy).T)
+        nearest = int(away.argmin())
+        radius = self.outlines.radius
+        reach = radius[nearest] if radius is not None else (self.outlines.diameter or 10.0) / 2
+        return nearest if away[nearest] <= reach * self.scale else None
+
+    @property
+    def scale(self) -> float:
+        """How much larger things are drawn than in µm of their own frame."""
+        return float(np.sqrt(abs(np.linalg.det(self.to_um[:2, :2]))))
+
 
 def spot_site(section: Section) -> Site:
     """Return where the spots of a section are drawn."""
@@ -256,7 +278,7 @@ def _update_points(
 
 def _points(site: Site, name: str) -> Points:
     outlines = site.outlines
-    scale = float(np.sqrt(abs(np.linalg.det(site.to_um[:2, :2]))))
+    scale = site.scale
     positions = site.positions[:, ::-1]
     if outlines.radius is not None:
         size: Any = 2 * outlines.radius * scale

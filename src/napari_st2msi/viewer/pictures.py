@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
-from napari.layers import Image, Layer
+from napari.layers import Layer
+from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_st2msi.section import Section
@@ -149,11 +150,7 @@ class Pictures:
         site = self.site(picture)
         if site is None:
             return
-        values = {
-            "measured": self.values.pixels if self.measured_at == "pixels" else self.values.spots,
-            "predicted": self.values.predicted,
-            "residual": self.values.residual,
-        }[picture]
+        values = self._values_of(picture)
         if values is None:
             # An ion without a prediction is shown as missing, not as the ion before it.
             values = np.full(len(site.outlines), np.nan, dtype=np.float32)
@@ -258,11 +255,11 @@ class Pictures:
 
     def _best_shape(self) -> tuple[int, int]:
         """Return the rows and columns that make the cells as large as can be."""
-        visible = [layer for layer in self.viewer.layers if layer.visible]
+        cells = max(1, sum(layer.visible for layer in self.viewer.layers))
         height, width = (max(1, side) for side in self.viewer.canvas.size)
         low, high = self.viewer.layers.extent.world
         tall, wide = np.maximum((high - low)[-2:], 1e-9)
-        shapes = [(rows, -(-len(visible) // rows)) for rows in range(1, max(1, len(visible)) + 1)]
+        shapes = [(rows, -(-cells // rows)) for rows in range(1, cells + 1)]
         return max(shapes, key=lambda shape: min(height / shape[0] / tall, width / shape[1] / wide))
 
     def _fit_once(self) -> None:
@@ -325,15 +322,21 @@ class Pictures:
     # -- the cursor -----------------------------------------------------------------------------
 
     def at(self, position: tuple[float, ...]) -> dict[Picture, float]:
-        """Return the values under a position (y, x in µm) of the pictures that have one there."""
+        """Return the values under a position (y, x in µm), whether shown or hidden behind others."""
         found: dict[Picture, float] = {}
+        xy = np.array(position[:-3:-1], dtype=float)
         for picture in self.available:
-            layer = self.layer(picture)
-            if layer is None:
+            site, values = self.site(picture), self._values_of(picture)
+            if site is None or values is None:
                 continue
-            value = layer.get_value(position[-2:], world=True)
-            if not isinstance(layer, Image) and value is not None:
-                value = layer.features[make.VALUE].to_numpy()[int(value)]
-            if value is not None and np.isfinite(value):
-                found[picture] = float(value)
+            place = site.at(xy)
+            if place is not None and np.isfinite(values[place]):
+                found[picture] = float(values[place])
         return found
+
+    def _values_of(self, picture: Picture) -> NDArray[np.float32] | None:
+        if self.values is None:
+            return None
+        if picture == "measured":
+            return self.values.pixels if self.measured_at == "pixels" else self.values.spots
+        return self.values.predicted if picture == "predicted" else self.values.residual

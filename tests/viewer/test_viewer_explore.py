@@ -1,0 +1,475 @@
+"""The Explore dock, by mouse and keys."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from anndata import AnnData
+from napari.components import ViewerModel
+from napari.utils.action_manager import action_manager
+from napari.utils.key_bindings import KeymapHandler
+from napari.utils.shortcuts import _default_shortcuts
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+
+from napari_st2msi.errors import DataProblem
+from napari_st2msi.io.build import build_section
+from napari_st2msi.viewer.docks import explore
+from napari_st2msi.viewer.docks.explore import ExploreDock
+from napari_st2msi.viewer.ion_query import matches
+from napari_st2msi.viewer.ion_table import IonModel, IonTable
+
+
+@pytest.fixture(autouse=True)
+def _naparis_keys():
+    """Bind the keys of napari that ours must get along with, as its window does."""
+    actions = ("activate_labels_paint_mode", "activate_points_add_mode", "hold_for_pan_zoom", "new_label")
+    for action in actions:
+        for key in _default_shortcuts[f"napari:{action}"]:
+            action_manager.bind_shortcut(f"napari:{action}", key)
+
+
+@pytest.fixture
+def dock(viewer, qtbot):
+    dock = ExploreDock(viewer)
+    qtbot.addWidget(dock)
+    dock.resize(400, 700)
+    dock.show()
+    qtbot.waitExposed(dock)
+    return dock
+
+
+@pytest.fixture
+def full(dock, qtbot, section, measured, guess):
+    """A dock that looks at a section with everything."""
+    dock.state.add_section(section)
+    dock.state.set_paired(measured)
+    dock.state.set_prediction(guess)
+    qtbot.waitUntil(lambda: dock.gathered is not None and "residual" in dock.pictures.available)
+    qtbot.waitUntil(lambda: not dock._reading.running)
+    return dock
+
+
+def press(viewer: ViewerModel, key: str) -> KeymapHandler:
+    """Press a key the way napari's canvas does: the active layer is asked first, then the viewer."""
+    handler = KeymapHandler()
+    active = viewer.layers.selection.active
+    handler.keymap_providers = [viewer] if active is None else [active, viewer]
+    handler.press_key(key)
+    return handler
+
+
+def cell(table: IonTable, ion: str, key: str):
+    place = [column.key for column in table.ions.columns].index(key)
+    return table.ions.index(table.ions.row(ion), place)
+
+
+def click(table: IonTable, ion: str, key: str = "mz") -> None:
+    where = table.visualRect(cell(table, ion, key)).center()
+    QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, where)
+
+
+def shown(dock: ExploreDock) -> list[str]:
+    return [dock.table.ions.ion(row) for row in range(dock.table.ions.rowCount())]
+
+
+def text(table: IonTable, ion: str, key: str) -> str:
+    return table.ions.data(cell(table, ion, key))
+
+
+# -- before there is anything -----------------------------------------------------------------------
+
+
+def test_without_a_section_it_says_what_to_do_and_offers_it(dock, qtbot, monkeypatch):
+    assert dock.empty.isVisible()
+    assert not dock.ions.isVisible()
+    assert "Open one" in dock.empty.label.text()
+    assert dock.empty.button.text() == "Open data"
+    opened = []
+    monkeypatch.setattr(explore, "open_dock", lambda viewer, name: opened.append(name))
+    again = ExploreDock(dock.viewer)
+    qtbot.addWidget(again)
+    again.empty.button.click()
+    assert opened == ["Data"]
+
+
+def test_a_section_with_genes_only_has_no_ions_and_says_so(dock, make_section):
+    dock.state.add_section(make_section(msi=False))
+    assert dock.empty.isVisible()
+    assert "genes and no ions" in dock.empty.label.text()
+
+
+def test_msi_alone_shows_measured_and_nothing_else(dock, qtbot, make_section):
+    dock.state.add_section(make_section(st=False))
+    qtbot.waitUntil(lambda: dock.gathered is not None)
+    assert [layer.name for layer in dock.viewer.layers] == ["measured · m/z 500.2500 PE(20:1)"]
+    assert not dock.buttons["predicted"].isEnabled()
+    assert not dock.residual.isVisible()
+    assert not dock.train.isVisible()
+    keys = [column.key for column in dock.table.ions.columns]
+    assert keys == ["favourite", "mz", "name", "image", "mean_intensity", "prevalence"]
+
+
+# -- choosing ---------------------------------------------------------------------------------------
+
+
+def test_a_click_on_a_row_shows_that_ion_everywhere(full):
+    click(full.table, "ion3")
+    assert full.state.ion == "ion3"
+    assert full.title.text() == "m/z 798.5410 PC(34:1)"
+    assert full.pictures.layer("measured").name == "measured · m/z 798.5410 PC(34:1)"
+    assert full.table.currentIndex().row() == full.table.ions.row("ion3")
+
+
+def test_an_ion_chosen_elsewhere_is_marked_in_the_table(full):
+    full.state.ion = "ion2"
+    assert full.table.ions.ion(full.table.currentIndex().row()) == "ion2"
+    assert full.pictures.ion == "ion2"
+
+
+def test_the_arrow_keys_walk_the_table_as_sorted(full):
+    assert shown(full) == ["ion1", "ion0", "ion3", "ion2"]  # by R², missing last
+    click(full.table, "ion1")
+    press(full.viewer, "Down")
+    assert full.state.ion == "ion0"
+    QTest.keyClick(full.table, Qt.Key.Key_Down)
+    assert full.state.ion == "ion3"
+    press(full.viewer, "Up")
+    press(full.viewer, "Up")
+    press(full.viewer, "Up")
+    assert full.state.ion == "ion1"
+
+
+def test_scores_baselines_and_verdict_are_said_in_words(full):
+    full.state.ion = "ion1"
+    assert full.verdict.text() == "Predicted from genes"
+    assert "R² 0.60 · gain 0.30" in full.scores.text()
+    assert "R² without genes: coordinates 0.25" in full.scores.text()
+
+
+def test_colour_bars_say_unit_limits_and_where_values_come_from(full):
+    full.state.ion = "ion0"
+    assert full.intensity.what.text() == "Measured, predicted (intensity)"
+    assert full.intensity.provenance.text() == "out of fold"
+    assert "Blocks were held out." in full.intensity.provenance.toolTip()
+    low, middle, high = full.residual.strip.numbers
+    assert float(middle) == 0
+    assert low.replace("-", "−") == f"−{high}"
+
+
+def test_the_cursor_reads_all_pictures(full):
+    full.state.ion = "ion0"
+    x, y = full.state.section.spots.centres[0]
+    full.viewer.cursor.position = (y, x)
+    QTest.qWait(150)
+    assert "measured" in full.cursor.text()
+    assert "predicted" in full.cursor.text()
+
+
+# -- keys -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("key", "picture"), [("P", "predicted"), ("R", "residual"), ("M", "measured")])
+def test_letters_show_pictures_even_where_points_have_another_use_for_them(full, key, picture):
+    full.pictures.show("residual", "x")  # a Points layer is active: P would be its mode for adding
+    press(full.viewer, key)
+    assert full.pictures.front == picture
+    assert full.pictures.layer(picture).visible
+    assert full.buttons[picture].isChecked()
+    assert str(full.pictures.layer("residual").mode) == "pan_zoom"
+
+
+def test_space_held_blinks_and_released_shows_what_was_there(full):
+    handler = press(full.viewer, "Space")
+    assert full.pictures.layer("predicted").visible
+    handler.release_key("Space")
+    assert full.pictures.layer("measured").visible
+    assert not full.pictures.layer("predicted").visible
+
+
+def test_space_is_naparis_while_somebody_paints(full):
+    labels = full.viewer.add_labels(np.zeros((4, 4), dtype=int))
+    labels.mode = "paint"
+    handler = press(full.viewer, "Space")
+    assert str(labels.mode) == "pan_zoom"
+    handler.release_key("Space")
+    assert str(labels.mode) == "paint"
+
+
+def test_keys_of_other_layers_are_left_alone(full):
+    labels = full.viewer.add_labels(np.zeros((4, 4), dtype=int))
+    press(full.viewer, "P")
+    assert str(labels.mode) == "paint"
+    assert full.pictures.front == "measured"
+
+
+def test_keys_hold_only_while_the_dock_is_open(full):
+    assert full.keys.bound
+    full.hide()
+    assert not full.keys.bound
+    assert not full.viewer.keymap
+    press(full.viewer, "G")
+    assert not full.pictures.grid
+    full.show()
+    press(full.viewer, "G")
+    assert full.pictures.grid
+    assert full.grid.isChecked()
+
+
+def test_what_a_user_bound_to_a_key_comes_back(viewer, qtbot):
+    mine = lambda viewer: None  # noqa: E731
+    viewer.bind_key("G", mine)
+    dock = ExploreDock(viewer)
+    qtbot.addWidget(dock)
+    dock.show()
+    dock.hide()
+    assert list(viewer.keymap.values()) == [mine]
+
+
+def test_letters_typed_into_the_table_are_keys_and_no_search(full):
+    full.table.setFocus()
+    before = full.table.currentIndex().row()
+    QTest.keyClicks(full.table, "m")
+    assert full.table.currentIndex().row() == before
+
+
+def test_letters_typed_into_the_filter_stay_there(full):
+    full.search.setFocus()
+    QTest.keyClicks(full.search, "PG")
+    assert full.search.text() == "PG"
+    assert full.pictures.front == "measured"
+    assert not full.pictures.grid
+
+
+def test_the_list_of_keys_names_every_key(full):
+    full.show_keys()
+    from qtpy.QtWidgets import QMessageBox
+
+    box = full.findChild(QMessageBox)
+    for key in ("↑ ↓", "Space", "M  P  R", "G", "F"):
+        assert key in box.text()
+    box.close()
+
+
+# -- favourites, filter, sorting --------------------------------------------------------------------
+
+
+def test_a_star_is_a_favourite_and_chooses_nothing(full):
+    full.state.ion = "ion1"
+    click(full.table, "ion3", "favourite")
+    assert full.state.favourites == {"ion3"}
+    assert full.state.ion == "ion1"
+    assert text(full.table, "ion3", "favourite") == "★"
+    press(full.viewer, "F")
+    assert full.state.favourites == {"ion1", "ion3"}
+
+
+def test_typing_filters_and_says_how_many_are_left(full):
+    QTest.keyClicks(full.search, "class:PC r2<0.5")
+    assert shown(full) == ["ion3"]
+    assert full.count.text() == "1 of 4 ions"
+    full.search.clear()
+    assert len(shown(full)) == 4
+
+
+def test_a_filter_that_cannot_be_understood_says_why_and_keeps_what_was_shown(full):
+    full.search.setText("PC")
+    full.search.setText("PC speed>3")
+    assert full.search.property("wrong") == "true"
+    assert "no score 'speed'" in full.count.text()
+    assert set(shown(full)) == {"ion2", "ion3"}
+
+
+def test_the_ion_looked_at_stays_when_it_is_filtered_away(full):
+    full.state.ion = "ion1"
+    full.search.setText("PC")
+    assert full.state.ion == "ion1"
+    assert not full.table.currentIndex().isValid()
+    full.search.clear()
+    assert full.table.ions.ion(full.table.currentIndex().row()) == "ion1"
+
+
+def test_a_click_on_a_header_sorts_and_missing_scores_come_last_both_ways(full):
+    header = full.table.horizontalHeader()
+    place = [column.key for column in full.table.ions.columns].index("r2")
+
+    def press_header() -> None:
+        x = header.sectionViewportPosition(place) + 5
+        QTest.mouseClick(header.viewport(), Qt.MouseButton.LeftButton, pos=header.rect().center().__class__(x, 8))
+
+    press_header()
+    assert shown(full) == ["ion3", "ion0", "ion1", "ion2"]
+    press_header()
+    assert shown(full) == ["ion1", "ion0", "ion3", "ion2"]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("798.54 ± 5 ppm", ["ion3"]),
+        ("798.54 ± 1 ppm", []),
+        ("798.54+-0.01", ["ion3"]),
+        ("760,58 +/- 10 mDa", ["ion2"]),
+        ("798.5", ["ion3"]),
+        ("pc(34", ["ion2", "ion3"]),
+        ("r2>0.2", ["ion1"]),
+        ("r2 >= 0.1 r2 <= 0.6", ["ion0", "ion1"]),
+        ("mz<700 gain>0", ["ion1"]),
+        ("class:PC", ["ion2", "ion3"]),
+        ("name:heme", ["ion1"]),
+        ("verdict:position", ["ion0"]),
+        ("fav", ["ion0"]),
+        ("fav r2>0.5", []),
+        ("r2>-0.3 r2<0", ["ion3"]),
+        ("", ["ion0", "ion1", "ion2", "ion3"]),
+    ],
+)
+def test_queries(guess, query, found):
+    from napari_st2msi.ions import ion_frame
+
+    frame = ion_frame(guess).join(guess.var[["r2", "gain", "verdict"]])
+    assert list(frame.index[matches(frame, query, frozenset({"ion0"}))]) == found
+
+
+def test_a_query_for_a_score_that_is_not_there_names_those_that_are(guess):
+    with pytest.raises(DataProblem, match="r2, gain"):
+        matches(guess.var.assign(label="", name="")[["r2", "gain", "label", "name"]], "speed>1")
+
+
+def test_ten_thousand_ions_are_sorted_and_filtered_without_asking_python_for_each(qtbot):
+    n = 10_000
+    frame = pd.DataFrame(
+        {"mz": np.linspace(100, 900, n), "name": "x", "label": "x", "r2": np.random.default_rng(0).normal(size=n)}
+    )
+    model = IonModel()
+    model.set_frame(frame, frozenset())
+    model.set_query("r2>0")
+    assert model.rowCount() == (frame.r2 > 0).sum()
+    values = [model.frame.r2[int(model.ion(row))] for row in range(100)]
+    assert values == sorted(values, reverse=True)
+
+
+def test_small_images_are_drawn_when_they_come_into_view(full, qtbot):
+    index = cell(full.table, "ion1", "image")
+    qtbot.waitUntil(lambda: full.table.ions.data(index, Qt.ItemDataRole.DecorationRole) is not None)
+    icon = full.table.ions.data(index, Qt.ItemDataRole.DecorationRole)
+    assert not icon.isNull()
+
+
+def test_columns_can_be_shown_and_hidden(full):
+    menu = full.table.columns_menu()
+    action = next(action for action in menu.actions() if action.text() == "Gain")
+    place = [column.key for column in full.table.ions.columns].index("gain")
+    assert not full.table.isColumnHidden(place)
+    action.trigger()
+    assert full.table.isColumnHidden(place)
+
+
+# -- what changes underneath ------------------------------------------------------------------------
+
+
+def test_an_evaluation_that_is_stale_says_what_to_do(full):
+    full.state.mark_stale("prediction", "paired again since")
+    QTest.qWait(100)
+    assert "paired again since: train again" in full.state_line.text()
+
+
+def test_switching_sections_switches_table_and_layers(full, qtbot, make_section):
+    first = full.pictures.layer("measured")
+    other = make_section("other", st=False, seed=9)
+    full.state.add_section(other)
+    qtbot.waitUntil(lambda: full.gathered is not None and full.gathered.source.section is other)
+    assert not first.visible
+    assert "r2" not in [column.key for column in full.table.ions.columns]
+    assert full.pictures.layer("measured") is not first
+    full.state.remove_section(other)
+    qtbot.waitUntil(lambda: "residual" in full.pictures.available)
+    assert first.visible
+    assert shown(full) == ["ion1", "ion0", "ion3", "ion2"]
+
+
+def test_the_eye_in_the_layer_list_is_followed_by_the_buttons(full):
+    full.pictures.layer("measured").visible = False
+    full.pictures.layer("residual").visible = True
+    assert not full.buttons["measured"].isChecked()
+    assert full.buttons["residual"].isChecked()
+
+
+def test_deleting_layers_by_hand_while_browsing(full):
+    full.viewer.layers.clear()
+    full.state.ion = "ion3"
+    full.state.ion = "ion2"
+    assert not full.buttons["predicted"].isChecked()
+    QTest.mouseClick(full.buttons["predicted"], Qt.MouseButton.LeftButton)
+    assert full.pictures.layer("predicted").visible
+
+
+def test_a_section_that_cannot_be_read_says_so_in_words(dock, qtbot, make_section):
+    section = make_section()
+    element = section.roles.msi_element
+    from spatialdata.transformations import remove_transformation
+
+    remove_transformation(section.sdata[element], remove_all=True)
+    dock.state.add_section(section)
+    qtbot.waitUntil(lambda: dock.messages.isVisible())
+    assert "micrometres" in dock.messages.text
+    assert not dock.messages.toggle.isVisible()
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_it_follows_the_theme_and_the_font(full, theme):
+    from napari.settings import get_settings
+
+    full.viewer.theme = theme
+    assert full.styleSheet().count("#f0f1f2" if theme == "dark" else "#1e1e21")
+    get_settings().appearance.font_size = 14
+    assert "15pt" in full.styleSheet()
+
+
+def test_nothing_is_wider_than_the_narrowest_dock(full):
+    full.resize(320, 600)
+    QTest.qWait(20)
+    assert full.width() == 320
+    assert full.scroll.widget().width() <= full.scroll.viewport().width()
+
+
+# -- real data and a real window --------------------------------------------------------------------
+
+
+def test_every_ion_of_the_bladder_can_be_looked_at(dock, qtbot, real_data):
+    import anndata
+
+    table = anndata.read_h5ad(real_data / "mouse_bladder_msi" / "bladder_msi.h5ad")
+    xy = np.asarray(table.obsm["spatial"], dtype=float)[:, :2]
+    msi = AnnData(table.X, obs=table.obs[[]].copy(), var=table.var.copy())
+    dock.state.add_section(build_section(name="bladder", msi=msi, msi_xy=xy, pixel_size_um=1.0))
+    qtbot.waitUntil(lambda: dock.gathered is not None, timeout=30_000)
+    assert dock.table.ions.rowCount() == 79
+    for row in range(79):
+        dock.state.ion = dock.table.ions.ion(row)
+        image = dock.pictures.layer("measured").data
+        assert image.size == 34_840
+        np.testing.assert_allclose(np.nansum(image), np.asarray(msi[:, dock.state.ion].X.sum()), rtol=1e-4)
+    assert len(dock.viewer.layers) == 1
+
+
+def test_in_a_real_window_keys_reach_the_dock_from_the_table(make_napari_viewer, qtbot, section, measured, guess):
+    viewer = make_napari_viewer(show=True)
+    dock = ExploreDock(viewer)
+    viewer.window.add_dock_widget(dock, area="right", name="Explore")
+    dock.state.add_section(section)
+    dock.state.set_paired(measured)
+    dock.state.set_prediction(guess)
+    qtbot.waitUntil(lambda: dock.gathered is not None and "residual" in dock.pictures.available, timeout=20_000)
+    dock.table.setFocus()
+    QTest.keyClick(dock.table, Qt.Key.Key_P)
+    assert dock.pictures.front == "predicted"
+    QTest.keyClick(dock.table, Qt.Key.Key_G)
+    assert viewer.canvas.grid.enabled
+    before = dock.state.ion
+    QTest.keyClick(dock.table, Qt.Key.Key_Down)
+    assert dock.state.ion != before
+    assert len(viewer.layers) == 3
+    viewer.window.remove_dock_widget(dock)
+    assert not dock.keys.bound
