@@ -66,7 +66,7 @@ class SectionTruth:
     true_msi_to_st
         (3, 3) the affine nearest to it over the tissue, by least squares.
     landmarks
-        One row a landmark: `moving_x`, `moving_y`, `fixed_x`, `fixed_y` as clicked, and
+        One row a landmark, indexed by its id: `moving_x`, `moving_y`, `fixed_x`, `fixed_y` as clicked, and
         `true_fixed_x`, `true_fixed_y`, `true_moving_x`, `true_moving_y` as they should be (µm).
     gain
         (ions,) factor of this section's batch.
@@ -184,9 +184,9 @@ def simulate(
     sections, truths, scores = [], {}, []
     for number, specimen in enumerate(specimens):
         part = progress.part(0.3 + 0.7 * number / len(specimens), 0.3 + 0.7 * (number + 1) / len(specimens))
-        section, truth, score = _measure(choices, number, specimen, genes, panel, part, cancelled)
+        section, known, score = _measure(choices, number, specimen, genes, panel, part, cancelled)
         sections.append(section)
-        truths[section.name] = truth
+        truths[section.name] = known
         scores.append(score)
     ions = panel.var.assign(kind=panel.kinds, programs=_drivers(panel, genes), noise=panel.noise)
     truth = Truth(ions.join(sum(scores[1:], scores[0]) / len(scores)), genes.loadings, truths)
@@ -244,7 +244,7 @@ def _measure(
         st=st,
         st_xy=layout.xy,
         spot_diameter_um=specimen.scale.diameter,
-        cells=cell_outlines(stream(seed, "cells", number), layout.xy, specimen.scale.diameter) if cells else None,
+        cells=list(cell_outlines(stream(seed, "cells", number), layout.xy, specimen.scale.diameter)) if cells else None,
         msi=msi,
         msi_xy=pixels,
         pixel_size_um=choices.pixel_size_um,
@@ -254,7 +254,7 @@ def _measure(
     )
     landmarks = _landmarks(choices, number, specimen, pixels)
     clicked = [landmarks[[f"{side}_x", f"{side}_y"]].to_numpy() for side in ("moving", "fixed")]
-    for element, points in landmark_elements(range(1, len(landmarks) + 1), *clicked).items():
+    for element, points in landmark_elements(landmarks.index.to_numpy(), *clicked).items():
         section.sdata[element] = points
     truth = SectionTruth(
         regions=np.array([region.name for region in layout.tissue.regions])[labels],
@@ -325,7 +325,7 @@ def _landmarks(choices: SampleChoices, number: int, specimen: Specimen, pixels: 
     true_moving = specimen.pose.to_msi(true_fixed)
     clicked = [xy + rng.normal(0, choices.click_um, xy.shape) for xy in (true_moving, true_fixed)]
     columns = [f"{side}_{axis}" for side in ("moving", "fixed", "true_moving", "true_fixed") for axis in "xy"]
-    index = [f"landmark {i + 1}" for i in range(len(chosen))]
+    index = pd.RangeIndex(1, len(chosen) + 1, name="id")
     return pd.DataFrame(np.hstack([*clicked, true_moving, true_fixed]), index=index, columns=columns)
 
 

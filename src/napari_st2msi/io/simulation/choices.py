@@ -39,7 +39,7 @@ class SampleChoices(BaseModel):
         10, title="Ions of each kind", description=f"One number, or one for each of: {', '.join(KINDS)}."
     )
     noise: float = Field(
-        1.0, ge=0.05, le=10, title="Noise", description="Of the ions. 1: ceilings between 0.5 and 0.95."
+        1.0, ge=0.05, le=10, title="Noise", description="Of the ions. 1: ceilings between 0.6 and 0.97."
     )
     pixel_size_um: float = Field(50.0, ge=5, le=500, title="MSI pixel (µm)", description="Side of an MSI pixel.")
     n_sections: int = Field(1, ge=1, le=50, title="Sections", description="Of the same programs and ions.")

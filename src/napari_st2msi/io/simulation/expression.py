@@ -15,7 +15,7 @@ from napari_st2msi.io.simulation.tissue import Region, Tissue
 from napari_st2msi.progress import Progress, check
 
 #: What varies a program's activity: its regions, a gradient across the tissue, and from spot to spot.
-REGION_SHARE, GRADIENT_SHARE, FINE_SHARE = 0.30, 0.15, 0.55
+REGION_SHARE, GRADIENT_SHARE, FINE_SHARE = 0.42, 0.13, 0.45
 _ROWS = 8192  # places looked at in one go
 
 
@@ -109,20 +109,20 @@ class GenePanel:
             for symbol in region.markers[rank : rank + 1]
         ][: n_genes // 2]
         loadings = np.zeros((n_programs, n_genes))
-        base = rng.lognormal(0, 1.3, n_genes)
+        base = rng.lognormal(0, 1.6, n_genes)
         for gene, (_, program) in enumerate(markers):
-            loadings[program, gene] = rng.uniform(0.8, 1.3)
+            loadings[program, gene] = rng.uniform(1.0, 1.5)
             base[gene] = rng.lognormal(0.5, 0.6)
         for gene in range(len(markers), n_genes):
-            driven = rng.choice(n_programs, size=min(rng.choice(3, p=[0.35, 0.45, 0.20]), n_programs), replace=False)
-            loadings[driven, gene] = rng.uniform(0.25, 0.9, len(driven)) * rng.choice(
+            driven = rng.choice(n_programs, size=min(rng.choice(3, p=[0.25, 0.50, 0.25]), n_programs), replace=False)
+            loadings[driven, gene] = rng.uniform(0.5, 1.2, len(driven)) * rng.choice(
                 [1, -1], len(driven), p=[0.75, 0.25]
             )
         digits = max(4, len(str(n_genes)))
         names = [symbol for symbol, _ in markers]
         names += [f"Gene{number:0{digits}d}" for number in range(1, n_genes - len(names) + 1)]
         frame = pd.DataFrame(loadings, index=programs, columns=names)
-        return cls(frame, base / base.mean(), rng.lognormal(np.log(0.25), 0.5, n_genes))
+        return cls(frame, base / base.mean(), rng.lognormal(np.log(0.15), 0.5, n_genes))
 
     def depth_for(self, detection: float, activity: NDArray[np.float64], library: NDArray[np.float64]) -> float:
         """Return the mean count of a gene at which a share `detection` of all counts is not zero."""

@@ -56,9 +56,17 @@ _METABOLITES: dict[str, tuple[int, int, int, int, int, int]] = {
 
 @dataclass(frozen=True)
 class View:
-    """What an aperture sees: mean activity of `programs` (n, p), of those in a `ring` around it, of
-    `hidden` programs (n, h), and fields of its own for each smooth ion, `smooth` (n, s).
-    """  # fmt: skip
+    """What apertures see of a specimen.
+
+    Attributes
+    ----------
+    programs, ring
+        (n, programs) mean activity in the aperture, and in the six places around it.
+    hidden
+        (n, hidden programs) mean activity of programs that no gene reads.
+    smooth
+        (n, smooth ions) a field for each of them.
+    """
 
     programs: NDArray[np.float64]
     ring: NDArray[np.float64]
@@ -124,7 +132,7 @@ class IonPanel:
         Parameters
         ----------
         noise
-            1 draws ceilings evenly between 0.5 and 0.95; the deviation of the noise grows with it.
+            1 draws ceilings evenly between 0.6 and 0.97; the deviation of the noise grows with it.
         """
         n, programs = len(kinds), view.programs.shape[1]
         order = np.array(kinds)[rng.permutation(n)]
@@ -138,7 +146,7 @@ class IonPanel:
         hidden = np.where(order == "nonlinear", np.eye(N_HIDDEN)[rng.integers(0, N_HIDDEN, n)].T, 0.0)
         switch = np.abs(weights).argmax(axis=0)
         spread = np.where(order == "noise", 0.0, rng.uniform(0.6, 1.0, n))
-        ceiling = rng.uniform(0.5, 0.95, n)
+        ceiling = rng.uniform(0.6, 0.97, n)
         deviation = noise * np.where(spread > 0, spread * np.sqrt((1 - ceiling) / ceiling), rng.uniform(0.4, 0.8, n))
         share = rng.uniform(0.35, 0.65, n)
         threshold = np.array([np.quantile(view.programs[:, p], q) for p, q in zip(switch, 1 - share, strict=True)])
@@ -253,7 +261,7 @@ def _names(rng: np.random.Generator, count: int) -> pd.DataFrame:
         for c in carbons:
             for d in bonds:
                 species[f"{lipid}({c}:{d})"] = (head[0] + c, head[1] + 2 * c - 2 * d, *head[2:])
-    rows = {}
+    rows: dict[str, tuple[float, str, str, str]] = {}
     for name, atoms in species.items():
         neutral = sum(n * mass for n, mass in zip(atoms, _MASS.values(), strict=True))
         formula = "".join(f"{symbol}{n if n > 1 else ''}" for symbol, n in zip(_MASS, atoms, strict=True) if n)

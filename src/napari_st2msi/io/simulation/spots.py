@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_st2msi.errors import FileProblem
+from napari_st2msi.errors import DataProblem
 from napari_st2msi.io.simulation.tissue import Tissue, TissueKind, draw_tissue, tissue_around
+from napari_st2msi.io.visium import visium_geometry
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Scale:
 
 SCALES = {
     "visium": Scale(pitch=100.0, diameter=55.0, fine=70.0, ring=100.0),
-    "cells": Scale(pitch=14.0, diameter=10.0, fine=30.0, ring=28.0),
+    "cells": Scale(pitch=8.5, diameter=9.0, fine=30.0, ring=25.0),
 }
 
 
@@ -54,12 +55,14 @@ class Layout:
 def lattice_layout(kind: TissueKind, technology: str, rng: np.random.Generator, n_spots: int, margin: float) -> Layout:
     """Draw a tissue that holds exactly `n_spots` on a hexagonal lattice; cells are jittered."""
     scale = SCALES[technology]
-    area = n_spots * scale.pitch**2 * np.sqrt(3) / 2
-    tissue = draw_tissue(kind, rng, area, margin)
+    tissue = draw_tissue(kind, rng, n_spots * scale.pitch**2 * np.sqrt(3) / 2, margin)
     while True:
         nodes, xy = _lattice(tissue, scale.pitch)
         if technology == "cells":
-            xy = xy + rng.uniform(-0.14, 0.14, xy.shape) * scale.pitch
+            # Cells lie as densely as the nuclei of their region; the densest fills the lattice.
+            density = np.array([region.nuclei for region in tissue.regions])[tissue.region_at(xy)]
+            xy = xy + rng.uniform(-0.3, 0.3, xy.shape) * scale.pitch
+            xy = xy[rng.random(len(xy)) < density / density.max()]
         depth = tissue.depth_at(xy)
         # The deepest are kept: what is too much lies at the edge.
         kept = np.sort(np.argsort(-depth, kind="stable")[:n_spots])
@@ -80,44 +83,32 @@ def visium_layout(kind: TissueKind, rng: np.random.Generator, folder: Path) -> L
     Raises
     ------
     FileProblem
-        The folder has no readable positions or scale factors, or no spot in tissue.
+        The folder has no readable positions.
+    GeometryProblem
+        They lie on no lattice of Visium.
+    DataProblem
+        Fewer than a hundred spots lie in tissue.
     """
-    geometry = _read_geometry(folder)
-    xy = geometry[["x", "y"]].to_numpy(dtype=float)
-    tissue = tissue_around(kind, rng, xy, 0.75 * SCALES["visium"].pitch)
-    return Layout(tissue, xy, geometry[["in_tissue", "array_row", "array_col"]].copy())
-
-
-def _read_geometry(folder: Path) -> pd.DataFrame:
-    """Return the in-tissue spots of a Space Ranger folder; x and y in µm from the 100 µm pitch."""
-    from scipy.spatial import cKDTree
-
-    columns = ["barcode", "in_tissue", "array_row", "array_col", "row", "column"]
-    for name, header in (("tissue_positions.csv", 0), ("tissue_positions_list.csv", None)):
-        path = next((p for p in (folder / name, folder / "spatial" / name) if p.is_file()), None)
-        if path is not None:
-            break
-    if path is None:
-        raise FileProblem(f"'{folder}' holds no tissue_positions.csv. Choose the 'outs' or 'spatial' folder of Visium.")
-    try:
-        spots = pd.read_csv(path, header=header, names=columns).set_index("barcode")
-        spots = spots[spots["in_tissue"] == 1]
-        pixels = spots[["column", "row"]].to_numpy(dtype=float)
-    except (OSError, ValueError, KeyError) as error:
-        raise FileProblem(f"'{path}' cannot be read as Visium positions: {error}") from error
-    if len(spots) < 100:
-        raise FileProblem(f"'{path}' has {len(spots)} spots in tissue; at least 100 are needed.")
-    nearest = cKDTree(pixels).query(pixels, k=2)[0][:, 1]
-    um = SCALES["visium"].pitch / float(np.median(nearest))
-    return spots.assign(x=pixels[:, 0] * um, y=pixels[:, 1] * um)
+    geometry = visium_geometry(folder)
+    used = geometry.in_tissue
+    if used.sum() < 100:
+        raise DataProblem(f"Only {used.sum()} spots of '{folder}' lie in tissue; a simulated section needs 100.")
+    xy = geometry.xy_um[used]
+    obs = pd.DataFrame(
+        {"in_tissue": 1, "array_row": geometry.array[used, 0], "array_col": geometry.array[used, 1]},
+        index=geometry.barcodes[used],
+    )
+    return Layout(tissue_around(kind, rng, xy, 0.75 * SCALES["visium"].pitch), xy, obs)
 
 
 def cell_outlines(rng: np.random.Generator, xy: NDArray[np.float64], diameter: float) -> NDArray[Any]:
     """Return one polygon a cell: eight corners around its centre, none reaching its neighbour's."""
     import shapely
+    from scipy.spatial import cKDTree
 
+    free = cKDTree(xy).query(xy, k=2)[0][:, 1] / 2
     angle = np.arange(8) * np.pi / 4 + rng.uniform(0, np.pi / 4, (len(xy), 1))
-    radius = 0.5 * diameter * rng.uniform(0.82, 1.0, (len(xy), 8))
+    radius = np.minimum(free, diameter / 2)[:, None] * rng.uniform(0.82, 1.0, (len(xy), 8))
     corners = xy[:, None] + radius[..., None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
     return np.asarray(shapely.polygons(corners))
 
