@@ -63,7 +63,8 @@ def save(section: Section, path: Path | None = None, *, overwrite: bool = False)
     try:
         _remove(new)
         _remove(old)
-        if path is None and _is_current(target):
+        whole = path is not None or not _is_current(target)
+        if not whole:
             _clone(target, new)
             _update(section.sdata, new)
         else:
@@ -76,7 +77,7 @@ def save(section: Section, path: Path | None = None, *, overwrite: bool = False)
     except BaseException:
         _remove(new)
         raise
-    if path is not None and was_backed:
+    if whole and was_backed:
         # What is still to be read comes from the files just replaced, whose chunks may differ.
         section.sdata = read_store(target)
         section.forget_caches()

@@ -24,7 +24,7 @@ SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 _X = ("x", "x_coord", "pixel_x", "column", "col")
 _Y = ("y", "y_coord", "pixel_y", "row")
 #: An m/z as programs write it into a header: 798.54, mz-798.54, mz_798.54, m/z 798.54, X798.54.
-_MZ = re.compile(r"^(?:x|m\s*[/._]?\s*z)?[\s_:=-]*(\d+(?:\.\d+)?)(?:\s*(?:da|m/z))?$", re.IGNORECASE)
+_MZ = re.compile(r"^(?:(?:x|m\s*[/._]?\s*z)[\s_.:=-]*)?(\d+(?:\.\d+)?)(?:\s*(?:da|m/z))?$", re.IGNORECASE)
 #: A pixel without signal in so many ions was not measured; rasters are padded with such pixels.
 _ENOUGH_IONS = 20
 _ROWS = 20_000
