@@ -78,15 +78,16 @@ def train(
     model.save(out)
     facts: dict[str, Any] = {
         "model": str(out),
-        "sections": [section.name for section in sections],
+        "sections": sorted(set(paired.sections)),
         "spots": int(paired.covered.sum()),
         "genes": paired.genes.n_vars,
         "ions": paired.ions.n_vars,
         "recipe": recipe.model_dump(mode="json"),
     }
+    many = len(facts["sections"])
     lines: dict[str, Any] = {
-        "trained on": f"{facts['spots']:,} spots of {len(sections)} section{'s' * (len(sections) > 1)}, "
-        f"{facts['genes']:,} genes, {facts['ions']:,} ions"
+        "trained on": f"{facts['spots']:,} spots of {many:,} section{'s' * (many > 1)}, {facts['genes']:,} genes, "
+        f"{facts['ions']:,} ions"
     }
     if evaluation is not None:
         from napari_st2msi.report.html import write_report
@@ -177,6 +178,10 @@ def predict(
         "path": str(where),
     }
     lines = {"predicted": f"{prediction.n_obs:,} spots × {prediction.n_vars:,} ions of section '{section.name}'"}
+    if "share_genes_matched" in provenance:
+        lines["genes"] = f"{provenance['share_genes_matched']:.0%} of the model's genes were found"
+    if provenance.get("kind") == "in_sample":
+        lines["note"] = "The model was trained on spots of this section, so these images flatter it."
     run.result(facts, lines=lines | {"written to": written(where)})
 
 

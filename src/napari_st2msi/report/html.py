@@ -149,7 +149,7 @@ def _facts(flat: pd.DataFrame, evaluation: Evaluation, paired: PairedDataset | N
     facts["ions predicted from genes"] = f"{int((fair['verdict'] == 'predicted from genes').sum()):,}"
     if len(fair):
         facts["median R²"] = fixed(fair["r2"].median(), 3)
-        facts["median gain over position"] = f"{fair['gain'].median():+.3f}"
+        facts["median gain over position"] = fixed(fair["gain"].median(), 3)
     return "\n".join(f"<div><dt>{escape(str(k))}</dt><dd>{escape(str(v))}</dd></div>" for k, v in facts.items())
 
 
@@ -204,7 +204,7 @@ def _gallery(fair: pd.DataFrame, evaluation: Evaluation) -> str:
             xy,
             measured[:, column],
             predicted[:, column],
-            title=f"{row['label']} · R² {row['r2']:.2f} · gain {row['gain']:+.2f}{words}",
+            title=f"{row['label']} · R² {fixed(row['r2'], 2)} · gain {fixed(row['gain'], 2)}{words}",
         )
         pictures.append(_figure(figure, alt=f"{row['label']}: measured, predicted and residual"))
     return (
@@ -217,20 +217,21 @@ def _gallery(fair: pd.DataFrame, evaluation: Evaluation) -> str:
 
 def _ion_table(flat: pd.DataFrame) -> str:
     columns = {name: words for name, words in _COLUMNS.items() if name in flat and flat[name].notna().any()}
+    named = "mz" not in columns or (flat["name"] != "").any()
     head = "".join(
         f'<th{mark} scope="col"><button type="button">{escape(words)}</button></th>'
         for words, mark in [
             *[(words, "") for name, (words, _) in columns.items() if name == "mz"],
-            ("name", ' class="text"'),
+            *([("name", ' class="text"')] if named else []),
             ("verdict", ' class="text"'),
             *[(words, "") for name, (words, _) in columns.items() if name != "mz"],
         ]
     )
     rows = []
     for ion, row in flat.sort_values("r2", ascending=False, kind="stable").iterrows():
-        name = str(row["name"] or (ion if "mz" not in columns else ""))
+        name = escape(str(row["name"] or (ion if "mz" not in columns else "")))
         cells = [
-            f'<td class="text name" title="{escape(name)}">{escape(name)}</td>',
+            *([f'<td class="text name" title="{name}">{name}</td>'] if named else []),
             f'<td class="text" data-value="{escape(str(row["verdict"]))}">{_chip(str(row["verdict"]))}</td>',
         ]
         numbers = [_number(row[column], digits, bar=column == "r2") for column, (_, digits) in columns.items()]

@@ -14,14 +14,19 @@ if TYPE_CHECKING:
 INK, FAINT = "#1d2733", "#7b8794"
 
 
+# On square and hexagonal lattices the fourth neighbour is as near as the first; between scattered
+# cells it is about as far as they must reach to cover the tissue.
+_NEIGHBOUR = 4
+
+
 def spot_pitch(xy: NDArray[np.floating]) -> float:
-    """Return the median distance from a spot to its nearest neighbour, in the unit of `xy`."""
+    """Return how wide spots must be to touch: the median distance to the fourth neighbour, in the unit of `xy`."""
     from scipy.spatial import KDTree
 
     if len(xy) < 2:
         return 1.0
-    distance, _ = KDTree(xy).query(xy, k=2)
-    return float(np.median(distance[:, 1]))
+    distance, _ = KDTree(xy).query(xy, k=min(_NEIGHBOUR, len(xy) - 1) + 1)
+    return float(np.median(distance[:, -1]))
 
 
 def side_by_side(xy: NDArray[np.floating], sections: NDArray[Any]) -> NDArray[np.float64]:
