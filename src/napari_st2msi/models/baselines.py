@@ -14,7 +14,7 @@ from napari_st2msi.features.ions import IonScale
 from napari_st2msi.models.arrays import linear_arrays, linear_from, part, prefixed
 from napari_st2msi.models.base import Predictor, prediction
 from napari_st2msi.models.inner import block_folds, inner_folds
-from napari_st2msi.models.ridge import fit_ridge, one_standard_error
+from napari_st2msi.models.ridge import fit_ridge, least_flexible
 from napari_st2msi.paired import PairedDataset, dense
 from napari_st2msi.progress import Progress, check, never
 
@@ -187,7 +187,7 @@ class Coordinates(_Baseline):
                 near = _neighbour_mean(train.xy[held], train.sections[held], *seen, k)
                 errors[number, candidate] = ((near - targets[held]) ** 2).sum(axis=0)
         # 0 neighbours stand for the training mean.
-        self.k_ = np.array([*_NEIGHBOURS, 0])[one_standard_error(errors)]
+        self.k_ = np.array([*_NEIGHBOURS, 0])[least_flexible(errors)]
 
     def _estimate(self, genes: AnnData) -> NDArray[np.float64]:
         xy, sections = _where(genes)

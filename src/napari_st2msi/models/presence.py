@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from napari_st2msi.models.inner import InnerFold
-from napari_st2msi.models.ridge import Linear, one_standard_error
+from napari_st2msi.models.ridge import Linear, least_flexible
 from napari_st2msi.progress import Progress, check, never
 
 _BATCH = 2**22  # spots × ions worked on at once: 32 MB an array
@@ -30,7 +30,7 @@ def fit_presence(
 
     Ions always or never present get log odds of plus or minus infinity. The penalty of each ion is
     chosen on inner folds by the log loss, with the mere share of spots (an infinite penalty) among
-    the candidates and the one-standard-error rule of `napari_st2msi.models.ridge.fit_ridge`.
+    the candidates and the rule of `napari_st2msi.models.ridge.least_flexible`.
 
     Parameters
     ----------
@@ -185,7 +185,7 @@ def _choose(
                 cancelled=cancelled,
             )
             losses[number, candidate, usable] = _log_loss(x[held] @ start[0] + start[1], y[np.ix_(held, usable)])
-    return np.append(alphas, np.inf)[one_standard_error(losses)]
+    return np.append(alphas, np.inf)[least_flexible(losses)]
 
 
 def _log_loss(odds: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,6 +12,9 @@ from napari_st2msi.models.inner import InnerFold
 from napari_st2msi.progress import Progress, check, never
 
 
+_SLACK = 0.5  # standard errors
+
+
 @dataclass(frozen=True)
 class Linear:
     """Linear maps from r features to k ions: ``features @ slope + intercept``.
@@ -50,8 +53,7 @@ def fit_ridge(
 
     All penalties are tried along one eigendecomposition a fold. The training mean is one of the
     candidates (an infinite penalty), so targets that features say nothing about get exactly that.
-    Of penalties that one standard error cannot tell from the best, the largest is taken (Breiman
-    et al. 1984, Classification and Regression Trees).
+    Of penalties that the inner folds cannot tell from the best, the largest is taken.
 
     Parameters
     ----------
@@ -104,10 +106,10 @@ def choose_alpha(
         for number, alpha in enumerate(alphas):
             slope = moment / (values + alpha)[:, None]
             errors[fold, number] = errors[fold, -1] + ((gram @ slope - 2 * cross) * slope).sum(axis=0)
-    return np.append(alphas, np.inf)[one_standard_error(errors)]
+    return np.append(alphas, np.inf)[least_flexible(errors)]
 
 
-def one_standard_error(errors: NDArray[np.float64]) -> NDArray[np.int64]:
+def least_flexible(errors: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the last candidate that is not clearly worse than the best.
 
     Parameters
@@ -117,15 +119,18 @@ def one_standard_error(errors: NDArray[np.float64]) -> NDArray[np.int64]:
 
     Returns
     -------
-    (k,) index of a candidate. The standard error is that of the difference to the best candidate
-    over folds, since folds differ far more than candidates do.
+    (k,) index of a candidate: the last whose error is within half a standard error of the best. The
+    standard error is that of the difference to the best over folds, since folds differ far more
+    than candidates do. The rule with a whole standard error is that of Breiman et al. 1984
+    (Classification and Regression Trees); half keeps unlearnable ions at their mean as well and
+    loses less where signal is weak (measured in docs/evaluation.md).
     """
     n_folds, n_candidates, k = errors.shape
     if n_folds < 2:
         return np.full(k, n_candidates - 1)
     best = errors.sum(axis=0).argmin(axis=0)
     excess = errors - np.take_along_axis(errors, best[None, None, :], axis=1)
-    slack = excess.std(axis=0, ddof=1) * np.sqrt(n_folds)
+    slack = _SLACK * excess.std(axis=0, ddof=1) * np.sqrt(n_folds)
     close = excess.sum(axis=0) <= slack
     return n_candidates - 1 - close[::-1].argmax(axis=0)
 
