@@ -258,6 +258,9 @@ def positions(table: AnnData, what: str | None) -> NDArray[np.float64]:
     numbers: NDArray[np.float64] = xy.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
     if numbers.shape[1] != 2:
         raise DataProblem(f"{what or 'The table'} has positions with one coordinate only; x and y are needed.")
+    bad = int((~np.isfinite(numbers)).any(axis=1).sum())
+    if bad:
+        raise DataProblem(f"{bad:,} of {len(numbers):,} rows of {what or 'the table'} have no position (NaN or text).")
     return numbers
 
 
