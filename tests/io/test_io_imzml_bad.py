@@ -12,7 +12,7 @@ import pytest
 from imzml_files import UID, random_spectra, write
 
 from napari_st2msi.errors import DataProblem, FileProblem, St2msiError
-from napari_st2msi.io import imzml_xml
+from napari_st2msi.io import imzml_header, imzml_xml
 from napari_st2msi.io.imzml import read_imzml
 from napari_st2msi.io.opening import Opening
 
@@ -105,7 +105,8 @@ def test_document_type_inside_the_list(tmp_path: Path) -> None:
 
 def test_endless_spectrum_does_not_fill_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(imzml_xml, "_LONGEST_SPECTRUM", 1 << 16)
-    monkeypatch.setattr(imzml_xml, "_BLOCK", 1 << 14)
+    for module in (imzml_header, imzml_xml):
+        monkeypatch.setattr(module, "_BLOCK", 1 << 14)
     filler = '<userParam name="x" value="y"/>' * 10_000
     path = write(tmp_path / "a", random_spectra(3), edit=lambda t: t.replace("</scan>", filler + "</scan>", 1))
     refuse(path, FileProblem, "of markup")

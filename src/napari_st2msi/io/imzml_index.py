@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import DataProblem, FileProblem
-from napari_st2msi.io.imzml_xml import FIELDS, ArrayFormat, Header, Param, Params, Spectra, read_xml
+from napari_st2msi.io.imzml_header import Header, Param, Params
+from napari_st2msi.io.imzml_xml import FIELDS, ArrayFormat, Spectra, read_xml
 from napari_st2msi.progress import Progress, never
 
 _DTYPES = {

@@ -1,4 +1,4 @@
-"""The XML of an imzML file as a stream: its header, and nine whole numbers for each spectrum.
+"""The XML of an imzML file as a stream: nine whole numbers for each spectrum.
 
 The XML is most of the time of opening an imzML file, because every spectrum is three kilobytes of
 markup around a handful of numbers. All spectra of a file are written by one program, so their markup
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import FileProblem
+from napari_st2msi.io.imzml_header import Header, Params, damaged, read_header, safe_parser
 from napari_st2msi.progress import Progress, check, never
 
 #: What is kept of a spectrum, in the order of the columns of `read_xml`.
@@ -54,37 +55,6 @@ _LONGEST_SPECTRUM = 64 << 20
 _LONGEST_SHAPE = 1 << 16
 _MOST_SHAPES = 16
 _ATTRIBUTE = re.compile(rb"""=\s*(?:"([^"<>&]*)"|'([^'<>&]*)')""")
-
-
-class Param(NamedTuple):
-    """A controlled-vocabulary parameter: its value and unit as written."""
-
-    value: str
-    unit: str = ""
-    name: str = ""
-
-
-Params = dict[str, Param]
-
-
-@dataclass
-class Header:
-    """What an imzML file says before its first spectrum.
-
-    Attributes
-    ----------
-    content, scan
-        Parameters of the file description and of the scan settings, by accession.
-    groups
-        Referenceable groups of parameters, by id.
-    declared
-        How many spectra there should be, None when it does not say.
-    """
-
-    content: Params = field(default_factory=dict)
-    scan: Params = field(default_factory=dict)
-    groups: dict[str, Params] = field(default_factory=dict)
-    declared: int | None = None
 
 
 class ArrayFormat(NamedTuple):
@@ -130,7 +100,7 @@ def read_xml(
     try:
         with path.open("rb") as stream:
             size = max(1, path.stat().st_size)
-            header, prefix, rest = _read_header(stream, path)
+            header, prefix, rest = read_header(stream, path)
             scanner = _Scanner(path, header, prefix)
             for done in scanner.scan(stream, rest):
                 check(cancelled)
@@ -138,106 +108,6 @@ def read_xml(
     except OSError as error:
         raise FileProblem(f"'{path}' cannot be read: {error.strerror or error}.") from error
     return header, Spectra(scanner.numbers(), scanner.formats, scanner.closed)
-
-
-# -- the header -------------------------------------------------------------------------------------
-
-
-class _ListReached(Exception):
-    """The header ends here."""
-
-
-class _HeaderHandler:
-    def __init__(self, parser: expat.XMLParserType) -> None:
-        self.header = Header()
-        self.prefix = b""
-        self.root: str | None = None
-        self.list_start = 0
-        self._parser = parser
-        self._open: list[Params] = [{}]
-
-    def start(self, tag: str, attributes: dict[str, str]) -> None:
-        prefix, _, name = tag.rpartition(":")
-        if self.root is None:
-            self.root = name
-        if name == "spectrumList":
-            self.prefix = prefix.encode() + b":" if prefix else b""
-            count = attributes.get("count", "")
-            self.header.declared = int(count) if count.isdecimal() else None
-            self.list_start = self._parser.CurrentByteIndex
-            raise _ListReached
-        if name == "fileContent":
-            self._open.append(self.header.content)
-        elif name == "scanSettings":
-            self._open.append(self.header.scan)
-        elif name == "referenceableParamGroup":
-            self._open.append(self.header.groups.setdefault(attributes.get("id", ""), {}))
-        elif name == "referenceableParamGroupRef":
-            self._open[-1].update(self.header.groups.get(attributes.get("ref", ""), {}))
-        elif name == "cvParam":
-            unit = attributes.get("unitName", "") or attributes.get("unitAccession", "")
-            param = Param(attributes.get("value", ""), unit, attributes.get("name", ""))
-            self._open[-1].setdefault(attributes.get("accession", ""), param)
-
-    def end(self, tag: str) -> None:
-        if tag.rpartition(":")[2] in ("fileContent", "scanSettings", "referenceableParamGroup"):
-            self._open.pop()
-
-
-def _read_header(stream: BinaryIO, path: Path) -> tuple[Header, bytes, bytes]:
-    """Return the header, the namespace prefix of its tags, and what was read beyond it."""
-    parser = _parser(path)
-    handler = _HeaderHandler(parser)
-    parser.StartElementHandler = handler.start
-    parser.EndElementHandler = handler.end
-    seen = b""
-    while block := stream.read(_BLOCK):
-        if not seen and b"\0" in block[:64]:
-            raise FileProblem(
-                f"'{path.name}' is not text in UTF-8 or Latin-1, so its XML cannot be read. Export again."
-            )
-        seen += block
-        if len(seen) > _LONGEST_SPECTRUM:
-            break
-        try:
-            parser.Parse(block, False)
-        except _ListReached:
-            # A start tag is reported only when all of it was read.
-            stop = seen.index(b">", handler.list_start) + 1
-            return handler.header, handler.prefix, seen[stop:]
-        except expat.ExpatError as error:
-            raise _damaged(path, error) from error
-    if handler.root not in ("mzML", "indexedmzML"):
-        raise FileProblem(f"'{path.name}' is not an imzML file: its XML does not begin with mzML.")
-    raise FileProblem(
-        f"'{path.name}' ends before its list of spectra: the file is incomplete. Copy or export it again."
-    )
-
-
-def _parser(path: Path, encoding: str | None = None) -> expat.XMLParserType:
-    """Return a parser that refuses document types, hence every entity."""
-
-    def refuse(*_: object) -> None:
-        raise FileProblem(
-            f"'{path.name}' declares a document type, through which XML can name an external entity or grow "
-            "without end. imzML never needs one, so the file is refused. Export it again."
-        )
-
-    parser = expat.ParserCreate(encoding)
-    parser.StartDoctypeDeclHandler = refuse
-    parser.EntityDeclHandler = refuse
-    parser.ExternalEntityRefHandler = refuse  # type: ignore[assignment]
-    return parser
-
-
-def _damaged(path: Path, error: expat.ExpatError, spectrum: int | None = None) -> FileProblem:
-    where = f"line {error.lineno}" if spectrum is None else f"spectrum {spectrum:,}"
-    return FileProblem(
-        f"The XML of '{path.name}' is damaged at {where} ({expat.ErrorString(error.code)}). Copy or export it again."
-    )
-
-
-# -- the spectra ------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -328,14 +198,14 @@ class _Scanner:
         if not markup.lstrip().startswith(self._start):
             markup = _without_comments(markup)
         parsed = _SpectrumHandler(self._header.groups)
-        parser = _parser(self._path, "utf-8" if _is_utf8(markup) else "iso-8859-1")
+        parser = safe_parser(self._path, "utf-8" if _is_utf8(markup) else "iso-8859-1")
         parser.ordered_attributes = True
         parser.StartElementHandler = parsed.start
         parser.EndElementHandler = parsed.end
         try:
             parser.Parse(markup.strip(), True)
         except expat.ExpatError as error:
-            raise _damaged(self._path, error, self._count + 1) from error
+            raise damaged(self._path, error, self._count + 1) from error
         numbers = {name: self._number(name, text) for name, text in parsed.texts.items()}
         missing = next((name for name in FIELDS if name not in numbers and name not in _OPTIONAL), None)
         if missing is not None:
