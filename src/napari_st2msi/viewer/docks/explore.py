@@ -263,7 +263,7 @@ class ExploreDock(Dock):
 
     def _label(self, ion: str) -> str:
         assert self.gathered is not None
-        return str(self.gathered.frame.at[ion, "label"])
+        return str(self.gathered.frame.loc[ion, "label"])
 
     def _show_words(self, ion: str) -> None:
         assert self.gathered is not None
