@@ -18,7 +18,7 @@ from napari_st2msi.paired import PairedDataset
 from napari_st2msi.recipe import Recipe
 from napari_st2msi.report.html import report_page, write_report
 from napari_st2msi.report.table import write_table
-from napari_st2msi.report.words import in_short, methods, quartiles, score_lines, scored
+from napari_st2msi.report.words import fixed, in_short, methods, quartiles, score_lines, scored
 
 SCRIPT = "<script>alert('&')</script>"
 RECIPE = Recipe.model_validate({"model": {"n_alphas": 4}, "evaluation": {"n_folds": 2}, "genes": {"n_top": 30}})
@@ -125,7 +125,7 @@ def test_medians_are_over_ions(evaluation: Evaluation, page: str) -> None:
     table = quartiles(evaluation.flat(), "two-stage")
     assert table.loc["two-stage", "median"] == pytest.approx(np.median(fair["r2"]))
     assert table.loc["training mean", "median"] == pytest.approx(0, abs=1e-3)
-    assert f"{table.loc['two-stage', 'median']:.3f}" in Reader(page).text
+    assert fixed(table.loc["two-stage", "median"], 3) in Reader(page).text
     assert list(score_lines(evaluation))[-1] == "in short"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,7 +13,9 @@ from napari_st2msi.cli.sections import MsiOption, OverwriteOption, open_path
 from napari_st2msi.errors import DataProblem, FileProblem
 from napari_st2msi.io.opening import Opening
 from napari_st2msi.recipe import Recipe
-from napari_st2msi.section import Section
+
+if TYPE_CHECKING:
+    from napari_st2msi.section import Section
 
 
 def train(
