@@ -34,8 +34,12 @@ lint: $(STAMPS)/dev
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 
+# make bench BENCHMARKS=benchmarks/pairing.py runs one of them.
+BENCHMARKS := $(sort $(wildcard benchmarks/[a-z]*.py))
 bench: $(STAMPS)/bench window
-	$(SCREEN) $(PYTHON) -m benchmarks $(ARGS)
+	failed=""; for each in $(BENCHMARKS); do \
+	  $(SCREEN) $(PYTHON) $$each || failed="$$failed $$each"; \
+	done; test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
 screenshots: $(STAMPS)/test window
 	$(SCREEN) $(PYTHON) scripts/screenshots.py docs/images
