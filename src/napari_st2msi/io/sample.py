@@ -88,9 +88,10 @@ class Truth:
     ----------
     ions
         One row an ion, indexed as `msi.var`: `mz`, `name`, `formula`, `adduct`; `kind`; `programs`
-        (what drives it); `noise` (deviation of its log noise); `reproducible`, `ceiling` and
-        `ceiling_spots`, as `napari_st2msi.io.simulation.ions.ceilings` defines them: R² on the log1p
-        scale within sections, for spot values as `Simulation.paired` gives them.
+        (what drives it); `noise` (deviation of its log noise); and the best R² there is, on the log1p
+        scale within sections, for spot values as `Simulation.paired` gives them: `reproducible`,
+        `ceiling`, `ceiling_spots`, `ceiling_given_counts`, defined by
+        `napari_st2msi.io.simulation.ions.ceilings`.
     loadings
         Programs × genes: change of a gene's log rate with a program's activity.
     sections
@@ -267,7 +268,7 @@ def _measure(
     # Twenty thousand spots, evenly chosen, tell a ceiling to the third digit.
     some = np.arange(0, n, -(-n // _ROWS))
     signal, measured = _spot_ions(choices, number, specimen, panel, ion_gain, some)
-    return section, truth, ceilings(panel, signal, ion_gain, measured)
+    return section, truth, ceilings(panel, signal, ion_gain, measured, genes.uncertainty(activity, library))
 
 
 def _measure_pixels(

@@ -33,7 +33,7 @@ class SampleChoices(BaseModel):
         12, ge=2, le=50, title="Gene programs", description="Groups of genes that rise and fall together."
     )
     detection: float = Field(
-        0.3, ge=0.01, le=0.95, title="Detection", description="Share of counts that are not zero: sequencing depth."
+        0.4, ge=0.01, le=0.95, title="Detection", description="Share of counts that are not zero: sequencing depth."
     )
     ions_per_kind: int | dict[Kind, int] = Field(
         10, title="Ions of each kind", description=f"One number, or one for each of: {', '.join(KINDS)}."

@@ -163,6 +163,19 @@ class GenePanel:
             progress(min(1.0, (start + rows) / len(activity)), "counting genes")
         return sparse.vstack(parts, format="csr")
 
+    def uncertainty(self, activity: NDArray[np.float64], library: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what a spot's own counts leave unknown of its activities, on average over spots.
+
+        The posterior covariance (programs, programs) of activities that are Gaussian over the tissue,
+        given counts with the Fisher information of the negative binomial, μ / (1 + φμ) for a log rate.
+        """
+        some = np.linspace(0, len(activity) - 1, min(len(activity), 300)).astype(int)
+        loadings = self.loadings.to_numpy()
+        mean = self._rates(activity[some]) * library[some, None]
+        information = (mean / (1 + self.dispersion * mean))[:, None, :] * loadings @ loadings.T
+        prior = np.linalg.inv(np.cov(activity.T) + 1e-9 * np.eye(len(loadings)))
+        return np.asarray(np.linalg.inv(prior + information).mean(axis=0))
+
     def _rates(self, activity: NDArray[np.float64]) -> NDArray[np.float64]:
         loadings = self.loadings.to_numpy()
         # Programs have variance near 1: this keeps a gene's mean rate near its base.

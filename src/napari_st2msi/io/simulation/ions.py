@@ -222,15 +222,27 @@ class IonPanel:
         return raw, driven
 
 
-def ceilings(panel: IonPanel, signal: Signal, gain: NDArray[np.float64], measured: NDArray[np.float32]) -> pd.DataFrame:
+def ceilings(
+    panel: IonPanel,
+    signal: Signal,
+    gain: NDArray[np.float64],
+    measured: NDArray[np.float32],
+    unknown: NDArray[np.float64],
+) -> pd.DataFrame:
     """Return the best R² there is for each ion on the log1p scale, over the given spots.
+
+    Parameters
+    ----------
+    unknown
+        (programs, programs) what counts leave unknown of activities: see `GenePanel.uncertainty`.
 
     Returns
     -------
     DataFrame with `reproducible` (share of the variance that is signal: what a second measurement of
     the spots would explain), `ceiling` (the share that the gene programs determine: what a perfect
-    predictor from genes reaches, by formula) and `ceiling_spots` (the R² that the true values reach
-    on these very measurements).
+    predictor that knew the programs would reach, by formula), `ceiling_spots` (the R² that their true
+    values reach on these very measurements) and `ceiling_given_counts` (what is left of the ceiling
+    when the programs are known from the counts only; for linear and neighbourhood ions, else NaN).
     """
     noise = panel.noise**2
     height = np.log1p(np.exp(signal.log) * gain)
@@ -244,11 +256,16 @@ def ceilings(panel: IonPanel, signal: Signal, gain: NDArray[np.float64], measure
     truth = np.log1p(measured.astype(float))
     residual = ((truth - best) ** 2).mean(axis=0)
     spread = truth.var(axis=0)
+    # A linear ion misses what is unknown of the spot; the mean over six neighbours misses a sixth.
+    fewer = np.select([panel.kinds == "linear", panel.kinds == "neighbourhood"], [1.0, 1 / 6], np.nan)
+    lost = fewer * np.einsum("pi,pq,qi->i", panel.weights, unknown, panel.weights) * (panel.spread / panel.size) ** 2
+    ceiling = np.maximum(0.0, 1 - (unpredictable + missed) / total)
     return pd.DataFrame(
         {
             "reproducible": 1 - unpredictable / total,
-            "ceiling": np.maximum(0.0, 1 - (unpredictable + missed) / total),
+            "ceiling": ceiling,
             "ceiling_spots": np.maximum(0.0, 1 - residual / np.where(spread > 0, spread, np.inf)),
+            "ceiling_given_counts": np.maximum(0.0, ceiling - lost / total),
         },
         index=panel.var.index,
     )
