@@ -1,7 +1,8 @@
-"""Layers that say how ST and MSI lie over each other: landmarks on both sides, coverage of the spots."""
+"""The layers of whole sections: how ST and MSI lie over each other, and which section is to be seen."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,37 @@ from napari_st2msi.section import Section
 from napari_st2msi.viewer import layers
 from napari_st2msi.viewer.layers import Role
 
+# Marks layers that were hidden because another section is looked at, and not by hand.
+_HIDDEN = "hidden_by_section"
 # Told apart by colour and by shape; both are seen on stained tissue and on black.
 _LOOKS: tuple[tuple[Role, str, str, str], ...] = (
     ("landmarks_st", "landmarks ST", "#ffd92f", "cross"),
     ("landmarks_msi", "landmarks MSI", "#35c6e8", "x"),
 )
+
+
+def show_section(viewer: Any, section: Section) -> None:
+    """Show a section as it is before any ion is chosen, with its landmarks."""
+    layers.show_section(viewer, section)
+    show_landmarks(viewer, section)
+
+
+def show_only(viewer: Any, section: Section, sections: Sequence[Section]) -> None:
+    """Hide the layers of other sections, since all lie around the same origin; what was hidden so comes back."""
+    for other in sections:
+        for layer in layers.own_layers(viewer, other):
+            if other is section:
+                if layer.metadata.pop(_HIDDEN, False):
+                    layer.visible = True
+            elif layer.visible:
+                layer.metadata[_HIDDEN] = True
+                layer.visible = False
+
+
+def remove_layers(viewer: Any, section: Section) -> None:
+    """Take the layers of a section out of the viewer."""
+    for layer in layers.own_layers(viewer, section):
+        viewer.layers.remove(layer)
 
 
 def has_landmarks(section: Section) -> bool:

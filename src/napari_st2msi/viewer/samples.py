@@ -13,14 +13,20 @@ from pathlib import Path
 from napari_st2msi.io.sample import SAMPLES
 
 SUFFIX = ".st2msi-sample"
+#: napari looks for a file of that name unless it reads like an address.
+PREFIX = "st2msi://samples/"
 
 
-def sample_key(name: str) -> str:
-    """Return a sample's name as it can stand in the manifest: ``simulated-brain-section-visium``."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+def sample_uri(name: str) -> str:
+    """Return what a sample is called in the manifest: ``st2msi://samples/simulated-brain.st2msi-sample``."""
+    return f"{PREFIX}{_plain(name)}{SUFFIX}"
 
 
 def sample_name(path: str | Path) -> str | None:
     """Return the name of the sample that a path of the manifest stands for, None for any other path."""
     stem = Path(path).name.removesuffix(SUFFIX)
-    return next((name for name in SAMPLES if sample_key(name) == stem), None)
+    return next((name for name in SAMPLES if _plain(name) == stem), None)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

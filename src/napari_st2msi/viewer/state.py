@@ -114,9 +114,10 @@ class ViewerState:
         place = self._works.index(self.work(old))
         looked_at = self._current is self._works[place]
         self._works[place] = Work(new, prediction=new.predicted)
-        self.sections_changed.emit()
         if looked_at:
             self._current = self._works[place]
+        self.sections_changed.emit()
+        if looked_at:
             self.section_changed.emit(new)
 
     def work(self, section: Section | None = None) -> Work:

@@ -17,8 +17,8 @@ from napari_st2msi.paired import PairedDataset
 from napari_st2msi.progress import Progress
 from napari_st2msi.recipe import Pairing
 from napari_st2msi.section import Section
-from napari_st2msi.viewer import layers, overlays
-from napari_st2msi.viewer.docks.data_found import FoundView, RolesView
+from napari_st2msi.viewer import overlays
+from napari_st2msi.viewer.docks.data_found import FoundView, RolesView, work_in_words
 from napari_st2msi.viewer.docks.data_open import OpenView, Request, opening_for_roles
 from napari_st2msi.viewer.docks.data_opened import Opened, open_request, open_sample
 from napari_st2msi.viewer.docks.data_steps import (
@@ -80,8 +80,6 @@ class DataDock(Dock):
         self.pair_view.changed.connect(self._on_pairing)
         self.pair_view.pressed.connect(self.pair)
         self.chooser.changed.connect(self._on_chosen)
-        # What a reader cannot know matters only while something is being opened.
-        self.open_group.toggled.connect(self.choices_group.setVisible)
         self.jobs.started.connect(self._refresh)
         self.jobs.ended.connect(self._refresh)
         for signal in (self.state.sections_changed, self.state.section_changed):
@@ -106,7 +104,7 @@ class DataDock(Dock):
         steps[self._step.kind]()
 
     def open(self) -> None:
-        """Open what the paths say."""
+        """Open what the paths say; a section of these very files that is open already is read again."""
         request = self.open_view.request
         if self.open_view.choices.reason:
             self.choices_group.expand()
@@ -114,9 +112,23 @@ class DataDock(Dock):
         elif request is None:
             self.messages.show_warning("Choose a file or folder to open first.")
         else:
-            self._start(
-                f"Opening {request.path.name}", partial(open_request, request), partial(self._on_opened, request)
+            files = (request.path, request.msi)
+            again = next((each for each, known in self._requests.items() if (known.path, known.msi) == files), None)
+            self._open_request(request, again)
+
+    def _open_request(self, request: Request, instead: Section | None, all_the_same: bool = False) -> None:
+        """Open what was asked for, in the place of a section if it is the same one."""
+        if instead is not None and instead in self._unsaved and not all_the_same:
+            self.messages.show_warning(
+                f"Opening '{instead.name}' again drops what was registered, paired or predicted and not saved.",
+                action=("Open again", partial(self._open_request, request, instead, True)),
             )
+            return
+        self._start(
+            f"Opening {request.path.name}",
+            partial(open_request, request),
+            partial(self._on_opened, request, instead=instead),
+        )
 
     def open_paths(self, paths: Iterable[Path]) -> None:
         """Open files that were dropped, on the dock or on the canvas."""
@@ -145,12 +157,7 @@ class DataDock(Dock):
         if request is None:
             self.messages.show_warning("This section did not come from a file. Save it first, then change its roles.")
             return
-        request = opening_for_roles(request, roles)
-        self._start(
-            f"Opening {request.path.name}",
-            partial(open_request, request),
-            partial(self._on_opened, request, instead=section),
-        )
+        self._open_request(opening_for_roles(request, roles), section)
 
     def _on_opened(self, request: Request | None, opened: Sequence[Opened], instead: Section | None = None) -> None:
         for item in opened:
@@ -167,7 +174,7 @@ class DataDock(Dock):
             self._opened = request
         self.open_group.collapse()
         self.choices_group.collapse()
-        self._show_only(opened[0].section)
+        overlays.show_only(self.viewer, opened[0].section, self.state.sections)
         self.viewer.reset_view()
         problems = [item.problem for item in opened if item.problem]
         if problems:
@@ -179,11 +186,11 @@ class DataDock(Dock):
     def _put(self, section: Section, instead: Section | None) -> None:
         """Add a section, in the place of another one if it was opened again."""
         if instead is not None and instead in self.state.sections:
-            self._remove_layers(instead)
+            overlays.remove_layers(self.viewer, instead)
             self.state.replace_section(instead, section)
         else:
             self.state.add_section(section)
-        self._show(section)
+        overlays.show_section(self.viewer, section)
 
     # -- registering and pairing ----------------------------------------------------------------
 
@@ -290,7 +297,7 @@ class DataDock(Dock):
             )
             return
         self.messages.clear()
-        self._remove_layers(section)
+        overlays.remove_layers(self.viewer, section)
         self.state.remove_section(section)
 
     # -- following the state --------------------------------------------------------------------
@@ -306,7 +313,7 @@ class DataDock(Dock):
         if section is not None:
             self.found_view.show_section(section)
             self.roles_view.show_section(section)
-            self._show_only(section)
+            overlays.show_only(self.viewer, section, sections)
         else:
             self.open_group.expand()
         self._refresh()
@@ -315,7 +322,7 @@ class DataDock(Dock):
         self.state.section = self.state.sections[self.chooser.value()]
 
     def _on_registration(self, section: Section) -> None:
-        self._show(section)
+        overlays.show_section(self.viewer, section)
         if section is self.state.section:
             self.found_view.show_section(section)
         self._refresh()
@@ -378,43 +385,12 @@ class DataDock(Dock):
             return self.state.running[-1] if self.state.running else "Working", "running"
         if work is None:
             return "No section is open. Choose a file or folder, drop one here, or open a sample.", "empty"
-        section = work.section
         if "paired" in work.stale:
-            return f"{section.name} · {work.stale['paired'].rstrip('.')}. Press {self._step.verb}.", "stale"
-        parts = [section.name]
-        if section.has_st:
-            parts.append(f"{section.st.n_obs:,} spots")
-        if section.has_msi:
-            parts.append(f"{section.msi.n_vars:,} ions")
-        if section.has_st and section.has_msi:
-            parts.append("paired" if work.paired else "registered" if section.registered else "not registered yet")
-        return " · ".join(parts), "ready"
+            return f"{work.section.name} · {work.stale['paired'].rstrip('.')}. Press {self._step.verb}.", "stale"
+        return work_in_words(work), "ready"
 
     def _opened_in_words(self) -> str:
         return "another file or sample" if self._opened is None else self._opened.path.name
-
-    # -- layers ---------------------------------------------------------------------------------
-
-    def _show(self, section: Section) -> None:
-        layers.show_section(self.viewer, section)
-        overlays.show_landmarks(self.viewer, section)
-
-    def _show_only(self, section: Section) -> None:
-        """Hide the layers of other sections: all lie around the same origin."""
-        for other in self.state.sections:
-            if other is section:
-                continue
-            for layer in layers.own_layers(self.viewer, other):
-                if layer.visible:
-                    layer.metadata["hidden_by_section"] = True
-                    layer.visible = False
-        for layer in layers.own_layers(self.viewer, section):
-            if layer.metadata.pop("hidden_by_section", False):
-                layer.visible = True
-
-    def _remove_layers(self, section: Section) -> None:
-        for layer in layers.own_layers(self.viewer, section):
-            self.viewer.layers.remove(layer)
 
     # -- dropping -------------------------------------------------------------------------------
 

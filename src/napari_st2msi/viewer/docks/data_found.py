@@ -12,6 +12,7 @@ from napari_st2msi.viewer.parts.buttons import flat
 from napari_st2msi.viewer.parts.dock import form
 from napari_st2msi.viewer.parts.fields import ChoiceField
 from napari_st2msi.viewer.parts.words import Words
+from napari_st2msi.viewer.state import Work
 
 _ROLES = (
     ("st", "ST table"),
@@ -48,6 +49,21 @@ def found_in_words(facts: dict[str, Any]) -> list[tuple[str, str]]:
     if "spots" in facts:
         rows.append(("Paired", "yes" if facts["paired"] else "not yet"))
     return rows
+
+
+def work_in_words(work: Work) -> str:
+    """Return a section and how far it has come, in one line."""
+    section = work.section
+    parts = [section.name]
+    if section.has_st:
+        parts.append(f"{section.st.n_obs:,} spots")
+    if section.has_msi or work.paired is not None:
+        parts.append(f"{len(section.ions):,} ions")
+    if work.paired is not None:
+        parts.append("paired")
+    elif section.has_st and section.has_msi:
+        parts.append("registered" if section.registered else "not registered yet")
+    return " · ".join(parts)
 
 
 class FoundView(QWidget):
