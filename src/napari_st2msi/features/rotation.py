@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import ModelProblem
+from napari_st2msi.features.threads import threads_for
 
 _ROWS = 4096
 _EXACT = 5000
@@ -80,7 +81,8 @@ def _leading(gram: NDArray[np.float64], keep: int) -> tuple[NDArray[np.float64],
     from scipy.linalg import eigh
 
     size = len(gram)
-    values, vectors = eigh(gram, subset_by_index=[size - keep, size - 1])
+    with threads_for(1.4 * size**3):
+        values, vectors = eigh(gram, subset_by_index=[size - keep, size - 1])
     values, vectors = values[::-1], vectors[:, ::-1]
     real = values > max(values[0], 0.0) * 1e-10
     return values[real], np.ascontiguousarray(vectors[:, real])

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
+from napari_st2msi.features.threads import threads_for
 from napari_st2msi.models.inner import InnerFold
 from napari_st2msi.models.ridge import Linear, least_flexible
 from napari_st2msi.progress import Progress, check, never
@@ -53,12 +54,13 @@ def fit_presence(
     for number, batch in enumerate(batches):
         part = progress.part(number / len(batches), (number + 1) / len(batches))
         y = present[:, batch].astype(float)
-        alpha = _choose(features, y, alphas, folds, part, cancelled)
-        learned = np.isfinite(alpha)
-        columns = batch[learned]
-        slope[:, columns], intercept[columns] = solve_logistic(
-            features, y[:, learned], alpha[learned], cancelled=cancelled
-        )
+        with threads_for(2.0 * features.size * len(batch)):
+            alpha = _choose(features, y, alphas, folds, part, cancelled)
+            beyond_share = np.isfinite(alpha)
+            columns = batch[beyond_share]
+            slope[:, columns], intercept[columns] = solve_logistic(
+                features, y[:, beyond_share], alpha[beyond_share], cancelled=cancelled
+            )
         chosen[batch] = alpha
     return Linear(slope, intercept, chosen)
 
@@ -163,14 +165,15 @@ def _choose(
     cancelled: Callable[[], bool],
 ) -> NDArray[np.float64]:
     """Return (k,) the penalty of each ion."""
-    losses = np.full((len(folds), len(alphas) + 1, y.shape[1]), np.inf)
+    losses = np.empty((len(folds), len(alphas) + 1, y.shape[1]))
     for number, (fit, held) in enumerate(folds):
         share = (y[fit].sum(axis=0) + 0.5) / (len(fit) + 1)  # finite where an ion is missing from a fold
         odds = np.tile(logit(share), (len(held), 1))
-        losses[number, -1] = _log_loss(odds, y[held])
-        usable = np.flatnonzero((y[fit].min(axis=0) == 0) & (y[fit].max(axis=0) == 1))
         # An ion that does not vary in this fold says nothing here for or against any penalty.
-        losses[number] = losses[number, -1]
+        losses[number] = _log_loss(odds, y[held])
+        usable = np.flatnonzero((y[fit].min(axis=0) == 0) & (y[fit].max(axis=0) == 1))
+        if not len(usable):
+            continue
         start: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
         for back in range(len(alphas)):
             progress((number + back / len(alphas)) / len(folds), "presence")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_st2msi.features.threads import threads_for
 from napari_st2msi.models.inner import InnerFold
 from napari_st2msi.progress import Progress, check, never
-
 
 _SLACK = 0.5  # standard errors
 
@@ -79,8 +79,9 @@ def fit_ridge(
         x, y = (features, targets) if rows is None else (features[rows], targets[rows])
         y = y[:, columns]
         inner = list(folds) if rows is None else _restrict(folds, rows)
-        chosen = choose_alpha(x, y, alphas, inner, cancelled=cancelled)
-        slope[:, columns], intercept[columns] = solve(x, y, chosen)
+        with threads_for(_operations(x, y)):
+            chosen = choose_alpha(x, y, alphas, inner, cancelled=cancelled)
+            slope[:, columns], intercept[columns] = solve(x, y, chosen)
         alpha[columns] = chosen
     return Linear(slope, intercept, alpha)
 
@@ -162,6 +163,12 @@ def _decompose(
     values, left = np.linalg.eigh(x @ x.T)
     values = np.maximum(values, 0.0)
     return values, x.T @ left, left.T @ y
+
+
+def _operations(x: NDArray[np.floating], y: NDArray[np.floating]) -> float:
+    """Return the operations of the largest step: a Gram matrix, its decomposition, or a product with targets."""
+    n, r = x.shape
+    return max(2.0 * n * r * max(min(n, r), y.shape[1]), 10.0 * min(n, r) ** 3)
 
 
 def _same_spots(
