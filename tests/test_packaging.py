@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
 import sys
 import zipfile
-from importlib.metadata import distribution, version
+from importlib.metadata import distribution, packages_distributions, version
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,27 @@ def test_the_change_log_knows_this_version() -> None:
 def test_base_dependencies_bring_no_window() -> None:
     needed = [line for line in distribution("napari-st2msi").requires or [] if "extra ==" not in line]
     assert not [line for line in needed if re.match(r"(PyQt|PySide|torch|napari\[)", line)]
+
+
+def test_dependencies_are_what_the_package_imports() -> None:
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    requirements = [Requirement(line) for line in distribution("napari-st2msi").requires or []]
+    base = {canonicalize_name(each.name) for each in requirements if each.marker is None}
+    optional = {canonicalize_name(each.name) for each in requirements if "'all'" in str(each.marker).replace('"', "'")}
+    imported = set()
+    for path in MANIFEST.parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                imported.add(node.module.partition(".")[0])
+    foreign = imported - sys.stdlib_module_names - {"napari_st2msi"}
+    owners = {name: {canonicalize_name(owner) for owner in packages_distributions()[name]} for name in foreign}
+    undeclared = {name for name, owned_by in owners.items() if not owned_by & (base | optional)}
+    assert not undeclared
+    assert base <= set().union(*owners.values())
 
 
 def test_pins_meet_the_declared_requirements() -> None:
