@@ -12,6 +12,7 @@ from napari.utils.history import get_open_history, get_save_history, update_open
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_st2msi.models.registry import BASELINES, model_names
+from napari_st2msi.paired import PairedDataset
 from napari_st2msi.recipe import Recipe
 from napari_st2msi.section import Section
 from napari_st2msi.viewer.docks import train_work
@@ -68,7 +69,7 @@ class TrainDock(Dock):
         self.forms: dict[str, RecipeForm[Any]] = {
             "evaluation": RecipeForm(
                 recipe.evaluation,
-                choices={"group": group_choices(None, recipe)},
+                choices={"group": group_choices([], recipe)},
                 shown_when={
                     "group": lambda chosen: chosen["protocol"] == "leave_group_out",
                     **dict.fromkeys(
@@ -101,6 +102,7 @@ class TrainDock(Dock):
         self._add_model_group()
 
         self.empty.pressed.connect(self._leave)
+        self.sections.changed.connect(self._offer_groups)
         self.sections.changed.connect(self._refresh)
         self.scores.report_pressed.connect(self.ask_where_to_report)
         self.scores.explore_pressed.connect(partial(open_dock, self.viewer, "Explore"))
@@ -179,7 +181,7 @@ class TrainDock(Dock):
                 self.messages.show_error(form.reason)
                 return
         sections = self.chosen_sections()
-        parts = [paired for section in sections if (paired := self.state.work(section).paired) is not None]
+        parts = self._chosen_parts()
         if not parts:
             self.messages.show_warning("Tick a paired section to train on.")
             return
@@ -307,9 +309,16 @@ class TrainDock(Dock):
     def _on_data(self, *_: Any) -> None:
         paired = [section for section in self.state.sections if self.state.work(section).paired is not None]
         self.sections.show_sections(paired)
-        first = self.state.paired
-        self.forms["evaluation"].set_choices("group", group_choices(first, self.state.recipe))
+        self._offer_groups()
         self._refresh()
+
+    def _offer_groups(self) -> None:
+        choices = group_choices(self._chosen_parts(), self.state.recipe)
+        self.forms["evaluation"].set_choices("group", choices)
+
+    def _chosen_parts(self) -> list[PairedDataset]:
+        works = [self.state.work(section) for section in self.chosen_sections()]
+        return [work.paired for work in works if work.paired is not None]
 
     def _refresh(self, *_: Any) -> None:
         """Show what can be done with the section looked at."""
@@ -374,8 +383,8 @@ class TrainDock(Dock):
         known = self._trained.get(section)
         if known is not None and any(getattr(known[0], part) != getattr(self.state.recipe, part) for part in _PARTS):
             return f"{section.name} · choices changed since training. Press Train.", "stale"
-        parts = [self.state.work(each).paired for each in self.chosen_sections()]
-        spots = sum(int(part.covered.sum()) for part in parts if part is not None)
+        parts = self._chosen_parts()
+        spots = sum(int(part.covered.sum()) for part in parts)
         paired = self.state.paired
         assert paired is not None
         names = section.name if len(parts) < 2 else f"{len(parts)} sections"

@@ -21,6 +21,9 @@ from napari_st2msi.viewer.parts.buttons import flat
 from napari_st2msi.viewer.parts.fields import words_for
 from napari_st2msi.viewer.parts.words import Words
 
+# Columns of obs that say where a spot lies or how it was paired, and never where it came from.
+_NO_GROUPS = ["coverage", "n_pixels", "instance", "region", "array_row", "array_col", "in_tissue"]
+
 
 def genes_in_words(genes: Genes) -> str:
     """Return the choices about genes in few words: ``2,000 variable · log1p``."""
@@ -49,25 +52,24 @@ def protocol_in_words(protocol: Protocol) -> str:
     return f"blocks{side} in {protocol.n_folds} folds"
 
 
-def group_choices(paired: PairedDataset | None, recipe: Recipe) -> list[tuple[str, str]]:
+def group_choices(parts: Sequence[PairedDataset], recipe: Recipe) -> list[tuple[str, str]]:
     """Return the columns of obs that could name a group, with how many groups each has.
 
-    A group needs spots enough to score: columns with a value for each spot or one value only are left out.
+    A group needs spots enough to score it: columns with one value only, or nearly as many as spots,
+    are left out, and so is what Visium numbers its spots by.
     """
-    known = [(recipe.evaluation.group, recipe.evaluation.group)]
-    if paired is None:
-        return known
+    known = (recipe.evaluation.group, recipe.evaluation.group)
+    if not parts:
+        return [known]
+    obs = pd.concat([part.obs for part in parts], join="inner")
     found = []
-    for column in paired.obs:
-        if column in ("coverage", "n_pixels", "instance"):
+    for column in obs.columns.drop(_NO_GROUPS, errors="ignore"):
+        if obs[column].dtype.kind == "f":
             continue
-        values = paired.obs[column]
-        if values.dtype.kind == "f":
-            continue
-        n = int(values.nunique())
-        if 2 <= n <= max(2, min(200, len(paired) // 2)):
+        n = int(obs[column].nunique())
+        if 2 <= n <= max(2, min(200, len(obs) // 2)):
             found.append((str(column), f"{column} ({n})"))
-    return found or known
+    return found or [known]
 
 
 class SectionsView(QWidget):

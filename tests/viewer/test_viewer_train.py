@@ -1,0 +1,305 @@
+"""The Train dock: evaluate and fit in the background, keep models, predict sections that have ST only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+
+from napari_st2msi import pipeline
+from napari_st2msi.paired import PairedDataset
+from napari_st2msi.recipe import Evaluation, Genes, Ions, Model, Recipe
+from napari_st2msi.section import Section
+from napari_st2msi.viewer.docks import train_view
+from napari_st2msi.viewer.docks.train import TrainDock
+from napari_st2msi.viewer.parts.fields import words_for
+from napari_st2msi.viewer.parts.group import Group
+from napari_st2msi.viewer.state import state_of
+
+QUICK = Recipe(evaluation=Evaluation(n_folds=2), genes=Genes(n_top=30), model=Model(n_alphas=3))
+
+
+@pytest.fixture(scope="module")
+def two() -> list[tuple[Section, PairedDataset]]:
+    """Two simulated sections, registered and paired."""
+    simulation = pipeline.simulate(
+        name="brain", n_spots=260, n_genes=60, ions_per_kind=1, image_px=128, n_sections=2, seed=3
+    )
+    for section in simulation.sections:
+        pipeline.register(section)
+    return [(section, pipeline.pair(section)) for section in simulation.sections]
+
+
+@pytest.fixture
+def dock(qtbot: Any, viewer: ViewerModel) -> TrainDock:
+    state_of(viewer).recipe = QUICK
+    dock = TrainDock(viewer)
+    qtbot.addWidget(dock)
+    dock.resize(380, 700)
+    dock.show()
+    return dock
+
+
+@pytest.fixture
+def paired(dock: TrainDock, two: list[tuple[Section, PairedDataset]]) -> Section:
+    section, data = two[0]
+    dock.state.add_section(section)
+    dock.state.set_paired(data, section)
+    return section
+
+
+@pytest.fixture
+def st_only(two: list[tuple[Section, PairedDataset]]) -> Section:
+    from napari_st2msi.io.build import build_section
+
+    st = two[1][0].st.copy()
+    st.obs = st.obs.drop(columns=["region", "instance"])
+    return build_section(name="new", st=st, st_xy=st.obsm["spatial"], spot_diameter_um=55.0)
+
+
+@pytest.fixture
+def done(qtbot: Any, dock: TrainDock) -> Callable[[], None]:
+    return lambda: qtbot.waitUntil(lambda: not dock.jobs.running, timeout=60_000)
+
+
+def press(qtbot: Any, dock: TrainDock) -> None:
+    qtbot.mouseClick(dock.run_bar.button, Qt.MouseButton.LeftButton)
+
+
+def test_it_says_what_is_missing(dock: TrainDock, make_section: Callable[..., Section]) -> None:
+    assert "Open a section" in dock.empty.label.text()
+    assert not dock.run_bar.isVisible()
+    dock.state.add_section(make_section("unpaired"))
+    assert "not paired yet" in dock.empty.label.text()
+    dock.state.add_section(make_section("msi", st=False))
+    assert "MSI only" in dock.empty.label.text()
+    assert dock.empty.button.text() == "Explore ions"
+
+
+def test_training_scores_and_predicts(qtbot: Any, dock: TrainDock, done: Callable[[], None], paired: Section) -> None:
+    assert "260 paired spots" in dock.state_line.text()
+    press(qtbot, dock)
+    assert dock.live.isVisible()
+    assert not dock.groups["genes"].content().isEnabled()
+    done()
+    assert len(dock.live.scores) == 2
+    evaluation = dock.state.evaluation
+    assert evaluation is not None
+    assert dock.state.model is not None
+    assert dock.state.prediction is evaluation.prediction
+    assert dock.state.prediction.uns["provenance"]["kind"] == "out_of_fold"
+    assert paired.predicted is not None
+    assert "the best without genes" in dock.messages.text
+    assert dock.scores_group.isVisible()
+    rows = train_view.score_rows(train_view.quartiles(evaluation.flat(), "two-stage"))
+    assert [row[0] for row in rows][:2] == ["two-stage", "training mean"]
+    assert {"nearest neighbours in space", "position in the section"} <= {row[0] for row in rows}
+
+
+def test_changes_after_training_are_said(
+    qtbot: Any, dock: TrainDock, done: Callable[[], None], paired: Section, two: list[tuple[Section, PairedDataset]]
+) -> None:
+    dock.train()
+    done()
+    dock.forms["genes"].fields["n_top"].set_value(20)
+    assert "choices changed since training. Press Train" in dock.state_line.text()
+    dock.state.recipe = QUICK
+    assert "changed" not in dock.state_line.text()
+    dock.state.set_paired(two[0][1], paired)
+    assert "paired again since" in dock.state_line.text()
+    dock.state.set_registered(paired)
+    assert "Pair again in the Data dock" in dock.state_line.text()
+
+
+def test_several_sections_are_trained_together(
+    dock: TrainDock, done: Callable[[], None], two: list[tuple[Section, PairedDataset]]
+) -> None:
+    for section, data in two:
+        dock.state.add_section(section)
+        dock.state.set_paired(data, section)
+    assert dock.sections_group.isVisible()
+    assert dock.sections.chosen() == [section for section, _ in two]
+    dock.state.recipe = QUICK.model_copy(update={"evaluation": Evaluation(protocol="leave_group_out")})
+    dock.train()
+    done()
+    assert dock.messages.level == "good", dock.messages.text
+    for section, _ in two:
+        work = dock.state.work(section)
+        assert work.evaluation is not None
+        assert section.predicted is not None
+        assert section.predicted.n_obs == 260
+    assert dock.state.model.n_spots == 520
+
+
+def test_a_choice_that_does_not_fit_is_explained(dock: TrainDock, done: Callable[[], None], paired: Section) -> None:
+    dock.forms["evaluation"].fields["protocol"].box.setCurrentText(words_for("leave_group_out"))
+    assert dock.forms["evaluation"].fields["group"].isVisible()
+    assert not dock.forms["evaluation"].fields["n_folds"].isVisible()
+    dock.train()
+    done()
+    assert dock.messages.level == "error"
+    assert "section" in dock.messages.text
+    assert not dock.messages.toggle.isVisible()
+    assert dock.state.evaluation is None
+
+
+def test_what_is_typed_wrong_stops_before_the_work(qtbot: Any, dock: TrainDock, paired: Section) -> None:
+    edit = dock.forms["model"].fields["alphas"].edit
+    dock.groups["model"].expand()
+    edit.clear()
+    qtbot.keyClicks(edit, "1 to many")
+    press(qtbot, dock)
+    assert not dock.jobs.running
+    assert "Ridge penalties" in dock.messages.text
+
+
+def test_missing_values_are_explained(dock: TrainDock, done: Callable[[], None], two: Any, paired: Section) -> None:
+    data = two[0][1]
+    ions = data.ions.copy()
+    ions.X[3, 0] = np.nan
+    dock.state.set_paired(PairedDataset(data.genes, ions), paired)
+    dock.train()
+    done()
+    assert dock.messages.level == "error"
+    assert "missing" in dock.messages.text
+    assert dock.state.model is None
+
+
+def test_cancelling_keeps_the_model_before(
+    qtbot: Any, dock: TrainDock, done: Callable[[], None], paired: Section
+) -> None:
+    dock.train()
+    done()
+    model = dock.state.model
+    dock.state.recipe = Recipe(evaluation=Evaluation(n_folds=50))
+    dock.train()
+    qtbot.waitUntil(lambda: dock.run_bar.bar.value() > 0, timeout=30_000)
+    qtbot.mouseClick(dock.run_bar.cancel, Qt.MouseButton.LeftButton)
+    done()
+    assert "Nothing was changed" in dock.messages.text
+    assert dock.state.model is model
+
+
+def test_closing_while_training_is_harmless(viewer: ViewerModel, two: Any) -> None:
+    state = state_of(viewer)
+    state.recipe = Recipe(evaluation=Evaluation(n_folds=50))
+    dock = TrainDock(viewer)
+    section, data = two[0]
+    state.add_section(section)
+    state.set_paired(data, section)
+    dock.train()
+    QTest.qWait(200)
+    dock.jobs.shut()
+    dock.close()
+    dock.deleteLater()
+    QTest.qWait(1000)
+    assert state.model is None
+    assert state.running == ()
+
+
+def test_a_section_closed_meanwhile_is_left_alone(dock: TrainDock, done: Callable[[], None], paired: Section) -> None:
+    dock.train()
+    dock.state.remove_section(paired)
+    done()
+    assert dock.state.sections == ()
+    assert dock.model is not None
+
+
+def test_a_model_is_saved_loaded_and_predicts_st_only(
+    qtbot: Any, dock: TrainDock, done: Callable[[], None], paired: Section, st_only: Section, tmp_path: Path
+) -> None:
+    dock.train()
+    done()
+    dock.save_model(tmp_path / "model")
+    done()
+    assert (tmp_path / "model" / "model.json").is_file()
+    dock.save_model(tmp_path / "model")
+    assert "already there" in dock.messages.text
+
+    dock.state.remove_section(paired)
+    dock._model = None
+    dock.state.add_section(st_only)
+    assert dock.run_bar.button.text() == "Load a model"
+    dock.load_model(tmp_path / "model")
+    done()
+    assert "trained on 260 spots" in dock.model_label.text()
+    assert dock.run_bar.button.text() == "Predict"
+    press(qtbot, dock)
+    done()
+    assert "100% of the genes" in dock.messages.text
+    assert dock.state.prediction.uns["provenance"]["kind"] == "new_section"
+    assert st_only.predicted is not None
+
+
+def test_a_folder_that_is_no_model(dock: TrainDock, done: Callable[[], None], tmp_path: Path) -> None:
+    dock.load_model(tmp_path)
+    done()
+    assert dock.messages.level == "error"
+    assert not dock.messages.toggle.isVisible()
+
+
+def test_too_few_genes_are_refused(
+    dock: TrainDock, done: Callable[[], None], paired: Section, st_only: Section
+) -> None:
+    dock.train()
+    done()
+    table = st_only.sdata.tables["st"]
+    table.var_names = [f"other{number}" for number in range(table.n_vars)]
+    st_only.forget_caches()
+    dock.state.add_section(st_only)
+    dock.predict()
+    done()
+    assert dock.messages.level == "error"
+    assert "genes" in dock.messages.text
+
+
+def test_the_report_is_written(dock: TrainDock, done: Callable[[], None], paired: Section, tmp_path: Path) -> None:
+    dock.train()
+    done()
+    dock.write_report(tmp_path / "report")
+    done()
+    assert "R²" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    dock.write_report(tmp_path / "report.html" / "report.html")
+    done()
+    assert dock.messages.level == "error"
+    assert not dock.messages.toggle.isVisible()
+
+
+def test_groups_are_offered_that_can_be_held_out(two: list[tuple[Section, PairedDataset]]) -> None:
+    data = two[0][1].select(np.arange(100))
+    data.genes.obs["donor"] = np.repeat(["a", "b"], 50)
+    data.genes.obs["name"] = [f"spot {number}" for number in range(100)]
+    assert train_view.group_choices([data], Recipe()) == [("donor", "donor (2)")]
+    assert train_view.group_choices([], Recipe()) == [("section", "section")]
+    both = train_view.group_choices([part for _, part in two], Recipe())
+    assert both == [("section", "section (2)")]
+
+
+def test_choices_in_words() -> None:
+    assert train_view.genes_in_words(Genes()) == "2,000 variable · log1p · standardised"
+    assert train_view.ions_in_words(Ions(normalisation="tic")) == "TIC · log1p · in 10 spots at least"
+    assert train_view.model_in_words(Model()) == "two-stage · presence × intensity"
+    assert train_view.protocol_in_words(Evaluation(block_um=500)) == "blocks of 500 µm in 5 folds"
+    assert train_view.protocol_in_words(Evaluation(protocol="leave_group_out")) == "each section in turn"
+
+
+@pytest.mark.parametrize("size", [10, 13])
+def test_nothing_is_cut_at_the_least_width(
+    dock: TrainDock, done: Callable[[], None], paired: Section, size: int
+) -> None:
+    from napari.settings import get_settings
+
+    dock.train()
+    done()
+    get_settings().appearance.font_size = size
+    for group in dock.findChildren(Group):
+        group.expand()
+    dock.resize(320, 700)
+    QTest.qWait(50)
+    assert dock.scroll.widget().minimumSizeHint().width() <= dock.scroll.viewport().width()
