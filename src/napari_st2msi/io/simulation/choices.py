@@ -74,7 +74,7 @@ class SampleChoices(BaseModel):
     geometry: Path | None = Field(
         None, title="Visium folder", description="Take the positions of the spots from a real experiment."
     )
-    image_px: int = Field(1600, ge=128, le=8192, title="Image (pixels)", description="Longer side of the histology.")
+    image_px: int = Field(1400, ge=128, le=8192, title="Image (pixels)", description="Longer side of the histology.")
     seed: int = Field(0, ge=0, title="Seed", description="Another seed is another specimen.")
 
     @field_validator("ions_per_kind")

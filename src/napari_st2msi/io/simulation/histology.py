@@ -52,11 +52,14 @@ def stain(
     y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
 
     # Borders between regions are frayed by a few cells; the outline is not.
-    x_um, y_um = (x + 0.5) * um + low[0], (y + 0.5) * um + low[1]
+    x_um, y_um = (x + 0.5) * um + float(low[0]), (y + 0.5) * um + float(low[1])
     fray = 0.35 * tissue.step + 5.0
     places = np.stack([x_um + fray * _grain(rng, shape, 9 / um), y_um + fray * _grain(rng, shape, 9 / um)], axis=-1)
     labels = tissue.region_at(places)
-    at = [(y_um - tissue.origin[1]) / tissue.step - 0.5, (x_um - tissue.origin[0]) / tissue.step - 0.5]
+    at = [
+        (axis - float(start)) / tissue.step - 0.5
+        for axis, start in ((y_um, tissue.origin[1]), (x_um, tissue.origin[0]))
+    ]
     depth = ndimage.map_coordinates(ndimage.gaussian_filter(tissue.depth, 1), at, order=1, mode="nearest")
     depth += 2.5 * _grain(rng, shape, 12 / um)
     rim = 1 / (1 + np.exp(np.clip(-depth / max(0.6 * um, 1.0), -30, 30)))

@@ -154,15 +154,24 @@ def tissue_around(kind: TissueKind, rng: np.random.Generator, xy: NDArray[np.flo
     low, high = xy.min(axis=0) - 2 * reach, xy.max(axis=0) + 2 * reach
     step = float((high - low).max() / _SIZE)
     columns, rows = np.ceil((high - low) / step).astype(int)
-    seeds = np.ones((rows, columns), dtype=bool)
+    free = np.ones((rows, columns), dtype=bool)
     cell = np.floor((xy - low) / step).astype(int)
-    seeds[cell[:, 1], cell[:, 0]] = False
-    inside = ndimage.distance_transform_edt(seeds) * step < reach
-    # The drawn tissue is stretched over the box of the positions to lend them its regions.
+    free[cell[:, 1], cell[:, 0]] = False
+    away = ndimage.distance_transform_edt(free) * step
+    # The union of discs has a scalloped edge; blurred, it is smooth, but every position stays inside.
+    inside = (ndimage.gaussian_filter((away < reach).astype(float), 0.9 * reach / step) > 0.45) | (away < 0.4 * reach)
+    # The drawn tissue lends its regions, moved so that both have the same centre and spread.
     y, x = np.mgrid[0.5:rows, 0.5:columns] * step
-    share = (np.stack([x, y], axis=-1) + low - xy.min(axis=0)) / np.ptp(xy, axis=0)
-    labels = model.region_at(model.low + np.clip(share, 0, 1) * (model.high - model.low))
+    drawn = model.origin + model.step * (np.argwhere(model.inside)[:, ::-1] + 0.5)
+    fit = _root(np.cov(drawn.T)) @ np.linalg.inv(_root(np.cov(xy.T)))
+    labels = model.region_at(drawn.mean(axis=0) + (np.stack([x, y], axis=-1) + low - xy.mean(axis=0)) @ fit.T)
     return _finish(inside, np.where(inside, labels, -1), low, step, model.regions)
+
+
+def _root(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the symmetric square root of a covariance."""
+    values, vectors = np.linalg.eigh(covariance)
+    return np.asarray(vectors * np.sqrt(values) @ vectors.T)
 
 
 def _finish(
