@@ -64,7 +64,9 @@ def main() -> None:
     reference = np.log1p(np.asarray(paired.ions.X[~unseen], dtype=float)).mean(axis=0)
     rest = ((measured - np.log1p(predicted.X.astype(float))) ** 2).sum(axis=0)
     r2 = 1 - rest / ((measured - reference) ** 2).sum(axis=0)
-    print(f"five regions → {region} ({predicted.uns['provenance']['kind']}): {wall:.1f} s, median R² {np.median(r2):.3f}")
+    print(
+        f"five regions → {region} ({predicted.uns['provenance']['kind']}): {wall:.1f} s, median R² {np.median(r2):.3f}"
+    )
 
 
 if __name__ == "__main__":

@@ -89,8 +89,8 @@ class IonScale:
 
     def inverse(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return (normalised) intensities, never below 0, from values on the learning scale."""
-        values = np.maximum(np.asarray(values, dtype=np.float64), 0.0)
-        return np.expm1(values) if self.choices.log1p else values
+        positive: NDArray[np.float64] = np.maximum(np.asarray(values, dtype=np.float64), 0.0)
+        return np.expm1(positive) if self.choices.log1p else positive
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return everything fitted as JSON values and named arrays."""

@@ -58,7 +58,7 @@ class TwoStage(Predictor):
         """Fit on training spots; `validation` is not needed and not looked at."""
         if len(train) < LEAST_SPOTS:
             raise ModelProblem(
-                f"Only {len(train)} spots have both genes and ions; a model needs at least {LEAST_SPOTS}."
+                f"A model needs at least {LEAST_SPOTS} spots with genes and ions, and here are {len(train)}."
             )
         progress(0.0, "genes")
         choices = self.recipe.model

@@ -1,0 +1,148 @@
+import json
+
+import numpy as np
+import pytest
+from planted import planted
+
+from napari_st2msi.errors import DataProblem, RecipeProblem
+from napari_st2msi.evaluation.evaluate import cross_validate
+from napari_st2msi.evaluation.verdict import gain_over_position
+from napari_st2msi.models.registry import BASELINES
+from napari_st2msi.models.two_stage import TwoStage
+from napari_st2msi.paired import PairedDataset
+from napari_st2msi.progress import Cancelled, Progress
+from napari_st2msi.recipe import Recipe
+
+DATA = planted(n_side=24)
+
+
+@pytest.fixture(scope="module")
+def found():
+    return cross_validate(DATA)
+
+
+def test_planted_signal_is_found_out_of_fold_and_noise_is_not(found):
+    flat = found.flat()
+    kind = DATA.ions.var.kind
+    assert (flat.r2[kind == "linear"] > 0.7).all()
+    assert (flat.presence_auc[kind == "presence"] > 0.8).all()
+    assert (flat.r2[kind == "noise"].abs() < 0.02).all()
+    assert set(flat.verdict[kind == "linear"]) == {"predicted from genes"}
+    assert set(flat.verdict[kind == "noise"]) == {"noise: R² ≈ 0, no pattern"}
+    assert set(flat.verdict[kind == "zero"]) == {"not learnable: never present"}
+    assert set(flat.verdict[kind == "rare"]) == {"not learnable: present in 3 spots"}
+    np.testing.assert_allclose(flat.r2_mean.dropna(), 0, atol=1e-6)
+
+
+def test_flat_table_has_the_promised_columns(found):
+    promised = (
+        "mz name formula adduct label r2 pearson spearman rmse gain r2_mean r2_counts r2_coordinates r2_position "
+        "presence_auc presence_pr_auc presence_f1 presence_precision presence_recall prevalence n_present "
+        "mean_intensity moran_i learnable verdict"
+    )
+    assert set(found.flat().columns) == set(promised.split())
+    assert set(found.table.columns.get_level_values(0)) == {"two_stage", *BASELINES, "ion"}
+
+
+def test_gain_is_over_the_best_of_what_needs_no_genes(found):
+    flat = found.flat()
+    best = flat[["r2_mean", "r2_coordinates", "r2_position"]].max(axis=1)
+    np.testing.assert_allclose(flat.gain.dropna(), (flat.r2 - best).dropna())
+    np.testing.assert_allclose(gain_over_position(found.table, "mean")[:3], flat.r2_mean[:3] - best[:3])
+
+
+def test_each_value_is_predicted_by_a_model_that_did_not_see_it(found):
+    fold = found.folds[1]
+    model = TwoStage().fit(DATA.select(fold.train))
+    alone = model.predict(DATA.genes[fold.test])
+    np.testing.assert_allclose(found.prediction.X[fold.test], alone.X, rtol=1e-5)
+    assert set(found.prediction.obs["fold"].iloc[fold.test]) == {fold.name}
+    assert found.prediction.uns["provenance"]["kind"] == "out_of_fold"
+    np.testing.assert_allclose(found.prediction.layers["measured"], DATA.ions.X, rtol=1e-5)
+
+
+def test_held_out_spots_change_nothing_in_what_is_fitted(found):
+    fold = found.folds[0]
+    rng = np.random.default_rng(0)
+    genes, ions = DATA.genes.copy(), DATA.ions.copy()
+    outside = np.setdiff1d(np.arange(len(DATA)), fold.train)
+    shuffled = rng.permutation(outside)
+    ions.X[outside] = 10 * ions.X[shuffled]
+    dense = genes.X.toarray()
+    dense[outside] = 3 * dense[shuffled]
+    genes.X = dense
+    spoiled = cross_validate(PairedDataset(genes, ions))
+    assert (spoiled.folds[0].train == fold.train).all()
+    a = TwoStage().fit(DATA.select(fold.train)).predict(DATA.genes[fold.test])
+    query = DATA.genes[fold.test].copy()
+    b = TwoStage().fit(PairedDataset(genes, ions).select(spoiled.folds[0].train)).predict(query)
+    np.testing.assert_allclose(a.X, b.X, rtol=1e-4)
+    # The spoiled spots themselves are predicted from their spoiled genes, by that same model.
+    again = TwoStage().fit(DATA.select(fold.train)).predict(genes[fold.test])
+    np.testing.assert_allclose(spoiled.prediction.X[fold.test], again.X, rtol=1e-4)
+
+
+def test_groups_and_tic():
+    data = planted(n_side=10, sections=3)
+    recipe = Recipe.model_validate(
+        {"ions": {"normalisation": "tic"}, "evaluation": {"protocol": "leave_group_out", "group": "section"}}
+    )
+    found = cross_validate(data, recipe)
+    assert [fold.name for fold in found.folds] == ["s0", "s1", "s2"]
+    np.testing.assert_allclose(found.flat().r2_coordinates.dropna(), 0, atol=1e-6)
+    totals = found.prediction.layers["measured"].sum(axis=1)
+    np.testing.assert_allclose(totals / np.median(totals), 1, rtol=0.2)
+
+
+def test_spots_without_ions_are_left_out_and_said():
+    data = planted(n_side=12)
+    data.ions.X[:10] = np.nan
+    found = cross_validate(data)
+    assert found.prediction.n_obs == len(data) - 10
+    assert "10 spots without measured ions" in found.protocol["note"]
+    data.ions.X[:] = np.nan
+    with pytest.raises(DataProblem, match="No spot has measured ions"):
+        cross_validate(data)
+
+
+def test_partly_missing_spots_are_refused():
+    data = planted(n_side=8)
+    data.ions.X[3, 1] = np.nan
+    with pytest.raises(DataProblem, match="1 values of the ions are missing"):
+        cross_validate(data)
+
+
+def test_summary_is_plain_and_per_predictor(found):
+    summary = json.loads(json.dumps(found.summary(), allow_nan=False))
+    assert set(summary["predictors"]) == {"two_stage", *BASELINES}
+    flat = found.flat()
+    learnable = flat[flat.learnable]
+    assert summary["predictors"]["two_stage"]["r2"]["median"] == pytest.approx(learnable.r2.median())
+    assert summary["n_learnable"] == len(learnable)
+    assert summary["share_gain"] == pytest.approx((learnable.gain > 0.02).mean())
+
+
+def test_a_baseline_may_be_the_model():
+    found = cross_validate(planted(n_side=10), Recipe.model_validate({"model": {"name": "position"}}))
+    flat = found.flat()
+    np.testing.assert_allclose(flat.r2, flat.r2_position)
+
+
+def test_bad_choices_are_refused_before_any_work():
+    seen = []
+    for choices in ({"model": {"name": "magic"}}, {"evaluation": {"protocol": "leave_group_out", "group": "donor"}}):
+        with pytest.raises(RecipeProblem):
+            cross_validate(
+                DATA, Recipe.model_validate(choices), progress=Progress(lambda fraction, words: seen.append(fraction))
+            )
+    assert not seen
+
+
+def test_progress_live_score_and_cancel():
+    data, fractions, scores = planted(n_side=10), [], []
+    cross_validate(data, progress=Progress(lambda fraction, words: fractions.append(fraction)), scored=scores.append)
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == pytest.approx(1)
+    assert len(scores) == 5
+    with pytest.raises(Cancelled):
+        cross_validate(data, cancelled=lambda: len(fractions) > 0)

@@ -1,0 +1,90 @@
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+
+from napari_st2msi.models.ridge import choose_alpha, fit_ridge, least_flexible, solve
+
+ALPHAS = np.geomspace(1, 1e7, 20)
+
+
+def problem(n=120, r=15, k=6, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n, r)) + 3
+    y = x @ rng.normal(size=(r, k)) + rng.normal(size=(n, k)) + 10
+    folds = [(np.flatnonzero(np.arange(n) % 4 != f), np.flatnonzero(np.arange(n) % 4 == f)) for f in range(4)]
+    return x, y, folds
+
+
+@pytest.mark.parametrize("shape", [(120, 15), (15, 40)])
+def test_same_weights_as_scikit_learn(shape):
+    x, y, _ = problem(*shape)
+    alpha = np.geomspace(0.1, 1e3, y.shape[1])
+    slope, intercept = solve(x, y, alpha)
+    for ion in range(y.shape[1]):
+        peer = Ridge(alpha[ion]).fit(x, y[:, ion])
+        np.testing.assert_allclose(slope[:, ion], peer.coef_, atol=1e-8)
+        np.testing.assert_allclose(intercept[ion], peer.intercept_, atol=1e-8)
+
+
+def test_errors_along_the_path_are_those_of_scikit_learn(monkeypatch):
+    x, y, folds = problem()
+    seen = []
+    monkeypatch.setattr("napari_st2msi.models.ridge.least_flexible", lambda errors: seen.append(errors) or 0)
+    choose_alpha(x, y, ALPHAS, folds)
+    for fold, (fit, held) in enumerate(folds):
+        for number in (0, 7, 19):
+            guess = Ridge(ALPHAS[number]).fit(x[fit], y[fit]).predict(x[held])
+            np.testing.assert_allclose(seen[0][fold, number], ((y[held] - guess) ** 2).sum(axis=0), rtol=1e-8)
+        np.testing.assert_allclose(seen[0][fold, -1], ((y[held] - y[fit].mean(axis=0)) ** 2).sum(axis=0), rtol=1e-8)
+
+
+def test_each_ion_gets_its_own_penalty_and_noise_the_mean():
+    rng = np.random.default_rng(1)
+    x, y, folds = problem(n=400)
+    y[:, 1] += 40 * rng.normal(size=400)
+    y = np.hstack([y, rng.normal(size=(400, 60))])
+    linear = fit_ridge(x, y, ALPHAS, folds)
+    assert linear.alpha[0] < linear.alpha[1]
+    mean = np.isinf(linear.alpha)
+    assert mean[6:].mean() > 0.5
+    np.testing.assert_allclose(linear(x)[:, mean], np.tile(y[:, mean].mean(axis=0), (400, 1)))
+    assert linear(x)[:, 6:].std(axis=0).max() < 0.3
+
+
+def test_only_spots_where_an_ion_is_present_count():
+    x, y, folds = problem()
+    present = np.ones(y.shape, dtype=bool)
+    present[::3, 2] = False
+    spoiled = np.where(present, y, 1e6)
+    linear = fit_ridge(x, spoiled, ALPHAS, folds, present=present)
+    rows = present[:, 2]
+    peer = Ridge(linear.alpha[2]).fit(x[rows], y[rows, 2])
+    np.testing.assert_allclose(linear.slope[:, 2], peer.coef_, atol=1e-8)
+    np.testing.assert_allclose(linear.slope[:, 0], fit_ridge(x, y, ALPHAS, folds).slope[:, 0])
+
+
+def test_what_is_not_learned_is_the_mean_of_the_present_spots():
+    x, y, folds = problem()
+    present = np.ones(y.shape, dtype=bool)
+    present[5:, 0], present[:, 1] = False, False
+    learned = np.array([False, False, True, True, True, True])
+    linear = fit_ridge(x, y, ALPHAS, folds, present=present, learned=learned)
+    np.testing.assert_allclose(linear(x)[:, 0], y[:5, 0].mean())
+    assert (linear(x)[:, 1] == 0).all()
+
+
+def test_without_folds_everything_is_the_mean():
+    x, y, _ = problem()
+    np.testing.assert_allclose(fit_ridge(x, y, ALPHAS, [])(x), np.tile(y.mean(axis=0), (len(x), 1)))
+
+
+def test_choice_prefers_the_least_flexible_of_equals():
+    errors = np.array([[[1.0], [1.0], [1.01], [2.0]], [[1.0], [1.02], [1.0], [2.0]], [[1.0], [0.99], [1.01], [2.0]]])
+    assert least_flexible(errors)[0] in (1, 2)
+    clear = np.array([[[1.0], [2.0], [2.1]]] * 3) + np.array([0.0, 0.01, 0.02])[:, None, None]
+    assert least_flexible(clear)[0] == 0
+
+
+def test_no_features_at_all():
+    _, y, folds = problem()
+    np.testing.assert_allclose(fit_ridge(np.empty((120, 0)), y, ALPHAS, folds)(np.empty((2, 0))), [y.mean(axis=0)] * 2)
