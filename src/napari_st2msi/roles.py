@@ -48,10 +48,12 @@ def detect_roles(sdata: SpatialData) -> Roles:
     """Guess the roles from content: a table whose `var` carries m/z is MSI, the other one is ST.
 
     Tables that this package writes (paired and predicted ions) take no role. Where several tables
-    qualify, the first that annotates an existing element wins; the user may say otherwise.
+    qualify, those that annotate an existing element come first, then the first by name; the user may say
+    otherwise.
     """
     st = msi = st_element = msi_element = None
-    for name, table in sorted(sdata.tables.items(), key=lambda item: not _annotates(sdata, item[1])):
+    # By name beside: the order in which a file lists its tables depends on the file system.
+    for name, table in sorted(sdata.tables.items(), key=lambda item: (not _annotates(sdata, item[1]), item[0])):
         if name in (PAIRED_TABLE, PREDICTED_TABLE):
             continue
         element = next((region for region in table_regions(table) if region in sdata), None)
@@ -70,7 +72,7 @@ def _annotates(sdata: SpatialData, table: AnnData) -> bool:
 def _histology(sdata: SpatialData) -> str | None:
     """Return the best histology image: three or four channels, highest resolution first."""
     ranking = ("full", "hires", "he", "h&e", "hematoxylin", "histology", "lowres", "")
-    candidates = [name for name, image in sdata.images.items() if _channels(image) in (3, 4)]
+    candidates = sorted(name for name, image in sdata.images.items() if _channels(image) in (3, 4))
     return min(
         candidates,
         key=lambda name: next(i for i, word in enumerate(ranking) if word in name.lower()),

@@ -123,7 +123,7 @@ def test_rows_that_are_merely_numbered_alike_are_not_paired(tmp_path: Path) -> N
 
 def test_regions_of_both_move_together(tmp_path: Path) -> None:
     st = st_file(tmp_path, roi=np.repeat(["A", "B"], 30))
-    msi = msi_file(tmp_path, roi=np.tile(["A", "B"], 60))
+    msi = msi_file(tmp_path, roi=np.repeat(["A", "B"], 60))
     section = open_any(st, msi, Opening(same_frame=True, um_per_unit=2.0))
     for table in (section.st, section.msi):
         moved = table.obsm["spatial"] - 2 * table.obsm["spatial_original"]
@@ -135,6 +135,8 @@ def test_regions_of_both_move_together(tmp_path: Path) -> None:
     shift_st = (section.st.obsm["spatial"] - 2 * section.st.obsm["spatial_original"])[b_st.to_numpy()][0]
     shift_msi = (section.msi.obsm["spatial"] - 2 * section.msi.obsm["spatial_original"])[b_msi.to_numpy()][0]
     np.testing.assert_allclose(shift_st, shift_msi)
+    assert section.msi_grid is not None  # regions moved by whole pixels
+    assert section.msi_grid.pitch == pytest.approx((2, 2))
 
 
 def test_positions_from_columns(tmp_path: Path) -> None:
@@ -246,6 +248,12 @@ def test_mudata(tmp_path: Path) -> None:
     assert open_any(file, opening=Opening(st="protein")).st.n_vars == 3
     with pytest.raises(DataProblem, match=r"no modality 'dna'.*rna, msi, protein"):
         open_any(file, opening=Opening(st="dna"))
+    for table in (st, msi):
+        del table.obsm["spatial"]
+    shared = mudata.MuData({"rna": st, "msi": msi})
+    shared.obsm["spatial"] = np.random.default_rng(1).random((60, 2)) * 300
+    shared.write_h5mu(tmp_path / "shared.h5mu")
+    np.testing.assert_allclose(open_any(tmp_path / "shared.h5mu").st.obsm["spatial"], shared.obsm["spatial"])
     file.write_bytes(b"nothing")
     with pytest.raises(FileProblem, match="cannot be read as MuData"):
         open_any(file)

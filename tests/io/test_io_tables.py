@@ -118,6 +118,19 @@ def test_padding_of_a_raster_is_left_out(tmp_path: Path) -> None:
     assert read_table(write(tmp_path, few), Opening(pixel_size_um=50)).msi.n_obs == 30
 
 
+def test_sections_in_one_table_are_laid_side_by_side(tmp_path: Path) -> None:
+    table = pd.concat([frame(slide="a"), frame(slide="b")])
+    section = read_table(write(tmp_path, table), Opening(pixel_size_um=50, group="slide"))
+    assert section.msi.obs["section"].value_counts().to_dict() == {"a": 30, "b": 30}
+    a, b = (section.msi.obsm["spatial"][section.msi.obs["section"] == name] for name in "ab")
+    assert a[:, 0].max() < b[:, 0].min()
+    assert section.summary()["pixel_size_um"] == pytest.approx(50)
+    assert section.msi_grid is not None
+    assert section.msi_grid.pitch == pytest.approx((50, 50))
+    with pytest.raises(DataProblem, match="no column 'mouse'"):
+        read_table(write(tmp_path, table), Opening(group="mouse"))
+
+
 def test_many_rows_are_read_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from napari_st2msi.io import tables
 

@@ -114,6 +114,13 @@ def test_full_resolution_histology(tmp_path: Path) -> None:
         open_any(outs, opening=Opening(histology=tmp_path / "thumb.png"))
 
 
+def test_a_histology_file_is_laid_once(tmp_path: Path) -> None:
+    outs = write_space_ranger(tmp_path / "brain", rows=3, columns=4, um_per_pixel=1.0)
+    Image.fromarray(np.full((700, 900, 3), 90, np.uint8)).save(tmp_path / "he.png")
+    for path in (outs, outs.parent, outs / "spatial"):
+        assert list(open_any(path, opening=Opening(histology=tmp_path / "he.png")).sdata.images) == ["histology"]
+
+
 def test_missing_pieces_are_named(tmp_path: Path) -> None:
     whole = write_space_ranger(tmp_path / "whole")
 

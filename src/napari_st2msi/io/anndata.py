@@ -15,7 +15,7 @@ from napari_st2msi.io import visium
 from napari_st2msi.io.build import build_section
 from napari_st2msi.io.combine import unit_notes
 from napari_st2msi.io.opening import Opening
-from napari_st2msi.io.regions import Layout, find_column, side_by_side
+from napari_st2msi.io.regions import Layout, find_column, largest, side_by_side
 from napari_st2msi.io.tables import mz_of
 from napari_st2msi.io.units import MsiScale, msi_scale
 from napari_st2msi.ions import has_mz
@@ -63,11 +63,14 @@ def read_h5ad(
     check(cancelled)
     progress(0.0, f"reading {path.name}")
     first = load(path)
-    if msi is None:
-        return section_of_tables(first, None, opening, name=path.stem, path=path)
+    second = None
+    if msi is not None:
+        check(cancelled)
+        progress(0.4, f"reading {msi.name}")
+        second = load(msi)
     check(cancelled)
-    progress(0.4, f"reading {msi.name}")
-    section = section_of_tables(first, load(msi), opening, name=path.stem, path=path)
+    progress(0.8, "building the section")
+    section = section_of_tables(first, second, opening, name=path.stem, path=path)
     progress(1.0, "opened")
     return section
 
@@ -96,7 +99,8 @@ def read_h5mu(
     check(cancelled)
     progress(0.0, f"reading {path.name}")
     try:
-        modalities: dict[str, AnnData] = dict(mudata.read_h5mu(path).mod)
+        whole = mudata.read_h5mu(path)
+        modalities: dict[str, AnnData] = {name: _with_positions(table, whole) for name, table in whole.mod.items()}
     except Exception as error:  # h5py, anndata and mudata each raise their own
         raise FileProblem(f"'{path}' cannot be read as MuData: {_first_line(error)}.") from error
     names = ", ".join(modalities) or "none"
@@ -109,7 +113,7 @@ def read_h5mu(
     st = opening.st or (rest[0] if rest else None)
     if st is None and msi is None:
         raise DataProblem(f"'{path.name}' holds no modality that can be used. Modalities are: {names}.")
-    tables = [modalities[name].copy() for name in (st, msi) if name is not None]
+    tables = [modalities[name] for name in (st, msi) if name is not None]
     section = section_of_tables(
         tables[0], tables[1] if len(tables) == 2 else None, opening, name=path.stem, path=path, swap=False
     )
@@ -118,6 +122,16 @@ def read_h5mu(
         section.notes += (f"Modalities not used: {', '.join(unused)}.",)
     progress(1.0, "opened")
     return section
+
+
+def _with_positions(table: AnnData, whole: Any) -> AnnData:
+    """Return a modality with the positions that the whole file keeps for all, if it has none of its own."""
+    table = table.copy()
+    for key in _OBSM:
+        if key in whole.obsm and not _has_positions(table):
+            rows = whole.obs_names.get_indexer(table.obs_names)
+            table.obsm[key] = np.asarray(whole.obsm[key])[rows]
+    return table
 
 
 def load(path: Path) -> AnnData:
@@ -212,7 +226,7 @@ def _apart(
     """Tables with positions of their own."""
     tables = [table for table in (st, msi) if table is not None]
     xys = [positions(table, what) for table, what in ((st, "ST"), (msi, "MSI")) if table is not None]
-    layout = _layout(tables, xys, opening, notes)
+    layout = _layout(tables, xys, opening, notes, pixels=None if msi is None else len(tables) - 1)
     parts: dict[str, Any] = {}
     if st is not None:
         factor = _st_unit(st, xys[0], opening, notes)
@@ -272,11 +286,18 @@ def _has_positions(table: AnnData) -> bool:
     return True
 
 
-def _layout(tables: list[AnnData], xys: list[NDArray[np.float64]], opening: Opening, notes: list[str]) -> Layout | None:
+def _layout(
+    tables: list[AnnData],
+    xys: list[NDArray[np.float64]],
+    opening: Opening,
+    notes: list[str],
+    *,
+    pixels: int | None = None,
+) -> Layout | None:
     column = find_column([table.obs for table in tables], xys, opening.group)
     if column is None:
         return None
-    layout = side_by_side(column, [table.obs[column] for table in tables], xys)
+    layout = side_by_side(column, [table.obs[column] for table in tables], xys, pixels=pixels)
     if len(layout.shift) > 1:
         why = "as you chose" if opening.group else "since they lie over one another in the file"
         notes.append(f"{len(layout.shift)} regions (column '{column}') are laid side by side, {why}.")
@@ -310,8 +331,7 @@ def _st_unit(st: AnnData, xy: NDArray[np.float64], opening: Opening, notes: list
 def _msi_unit(msi: AnnData, xy: NDArray[np.float64], layout: Layout | None, opening: Opening) -> MsiScale:
     """Return the scale of MSI, measured in the largest region since regions need not share a grid."""
     if layout is not None:
-        labels = msi.obs[layout.column].astype(str)
-        xy = xy[(labels == labels.value_counts().index[0]).to_numpy()]
+        xy = xy[largest(msi.obs[layout.column])]
     return msi_scale(xy, opening, known_um=_metaspace_pixel(msi))
 
 

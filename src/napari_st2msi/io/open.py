@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from napari_st2msi.errors import FileProblem
+from napari_st2msi.errors import DataProblem, FileProblem
 from napari_st2msi.io import anndata, magpie, tables, visium
 from napari_st2msi.io.combine import combine
 from napari_st2msi.io.opening import Opening
@@ -61,7 +61,8 @@ def open_any(
         second = _open_one(msi, _of_msi(opening), progress.part(0.45, 0.9), cancelled)
         section = combine(first, second, opening)
     check(cancelled)
-    if opening.histology is not None and not visium.is_visium(path):
+    _check_group(section, opening)
+    if opening.histology is not None and not _of_space_ranger(path):
         progress(0.9, "reading the histology")
         section = with_histology(section, opening)
     progress(1.0, "opened")
@@ -116,6 +117,20 @@ def _imzml_beside(path: Path) -> Path:
     if not found:
         raise FileProblem(f"'{path.name}' holds spectra only; the .imzML file that describes them is not beside it.")
     return found[0]
+
+
+def _of_space_ranger(path: Path) -> bool:
+    """Tell whether a reader knows how a histology file lies over its spots."""
+    return magpie.is_magpie(path) or any(visium.is_visium(folder) for folder in (path, path / "outs"))
+
+
+def _check_group(section: Section, opening: Opening) -> None:
+    tables = [section.sdata.tables[name] for name in (section.roles.st, section.roles.msi) if name is not None]
+    if opening.group is not None and not any(opening.group in table.obs for table in tables):
+        columns = ", ".join(str(column) for table in tables for column in table.obs.columns)
+        raise DataProblem(
+            f"There is no column '{opening.group}' to tell sections apart. Columns are: {columns[:200] or 'none'}."
+        )
 
 
 def _is_h5ad(path: Path) -> bool:

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import DataProblem
+from napari_st2msi.grid import Grid
 
 #: Columns that usually say which region a row belongs to, the likeliest first.
 COLUMNS = ("roi", "region", "section", "sample", "sample_id", "slide", "library_id", "fov", "image_id", "core")
@@ -68,8 +69,19 @@ def find_column(obs: Sequence[pd.DataFrame], xy: Sequence[NDArray[np.float64]], 
     return None
 
 
+def largest(labels: pd.Series) -> NDArray[np.bool_]:
+    """Return the rows of the region with the most rows: what is measured there need not fit between regions."""
+    names = labels.astype(str)
+    return np.asarray(names == names.value_counts().index[0], dtype=bool)
+
+
 def side_by_side(
-    column: str, labels: Sequence[pd.Series], xy: Sequence[NDArray[np.float64]], *, gap: float = 0.1
+    column: str,
+    labels: Sequence[pd.Series],
+    xy: Sequence[NDArray[np.float64]],
+    *,
+    pixels: int | None = None,
+    gap: float = 0.1,
 ) -> Layout:
     """Lay regions in rows and columns of a near-square table, in the order of their names.
 
@@ -77,6 +89,9 @@ def side_by_side(
     ----------
     labels, xy
         Of each table; a region has the same shift in all.
+    pixels
+        Which of the tables are MSI pixels: if they lie on a grid, regions move by whole pixels, so that all
+        of them together still do.
     gap
         Between regions, as a share of the largest one.
     """
@@ -86,12 +101,14 @@ def side_by_side(
         pd.DataFrame(positions, columns=["x", "y"]).groupby(names.to_numpy()).agg(how) for how in ("min", "max")
     )
     size = (high - low).max().to_numpy()
-    step = size + gap * max(size.max(), 1e-9)
+    step = size + gap * max(size.max(), 1.0)
     across = int(np.ceil(np.sqrt(len(low))))
+    grid = None if pixels is None else Grid.from_points(xy[pixels][largest(labels[pixels])])
     shift = {}
     for place, (name, corner) in enumerate(low.iterrows()):
         node = np.array([place % across, place // across])
-        x, y = node * step - corner.to_numpy()
+        move = node * step - corner.to_numpy()
+        x, y = move if grid is None else np.round(move / grid.pitch) * grid.pitch
         shift[str(name)] = (float(x), float(y))
     return Layout(column, shift)
 

@@ -85,8 +85,18 @@ def section_of(sdata: SpatialData, opening: Opening, *, name: str, path: Path | 
     section = Section(sdata, roles, name=opening.name or facts.get("name") or name, path=path)
     if opening.same_frame and section.has_st and section.has_msi and not section.registered:
         _lay_as_it_is(section)
+    _name_sections(section, opening.group or facts.get("group"))
     section.notes = (*notes, *more, *unit_notes(section))
     return section
+
+
+def _name_sections(section: Section, column: str | None) -> None:
+    """Take which section a row belongs to from a column, and remember which one."""
+    tables = [section.sdata.tables[name] for name in (section.roles.st, section.roles.msi) if name is not None]
+    for table in tables:
+        if column in table.obs:
+            table.obs["section"] = pd.Categorical(table.obs[column].astype(str))
+            section.remember(group=column)
 
 
 def _lay_as_it_is(section: Section) -> None:
@@ -214,8 +224,11 @@ def _as_points(sdata: SpatialData, name: str) -> str:
 
 def _instances(element: Any) -> pd.Index:
     from spatialdata import get_element_instances
+    from spatialdata.models import Labels2DModel, get_model
 
-    return pd.Index(get_element_instances(element, return_background=False))
+    instances = pd.Index(get_element_instances(element))
+    # 0 is the background of labels; of other elements it is an instance like any.
+    return instances[instances != 0] if get_model(element) is Labels2DModel else instances
 
 
 # -- safety -----------------------------------------------------------------------------------------
@@ -230,17 +243,16 @@ def _check_safe(path: Path) -> None:
         The store is such a one, or its metadata cannot be read.
     """
     for folder, folders, files in os.walk(path):
-        for name in files:
-            if name in _METADATA:
-                _check_metadata(Path(folder, name))
-        if ".zarray" in files or "zarr.json" in files:
-            # Chunks, of which there may be many thousands, hold no metadata.
-            folders[:] = [name for name in folders if name != "c" and not name.isdigit()]
+        content = {name: _checked_metadata(Path(folder, name)) for name in files if name in _METADATA}
+        if ".zarray" in content or content.get("zarr.json", {}).get("node_type") == "array":
+            folders.clear()  # chunks, of which there may be many thousands
 
 
-def _check_metadata(file: Path) -> None:
+def _checked_metadata(file: Path) -> dict[str, Any]:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError("not an object")
     except (OSError, ValueError) as error:
         raise FileProblem(f"'{file}' is damaged: it is no JSON.") from error
     for key, value in _pairs(content):
@@ -248,6 +260,7 @@ def _check_metadata(file: Path) -> None:
             raise FileProblem(f"'{file}' holds Python objects (pickle), which could run code. It is not read.")
         if key == "metadata" and isinstance(value, dict) and any(".." in name.split("/") for name in value):
             raise FileProblem(f"'{file}' refers to files outside of its own folder. It is not read.")
+    return content
 
 
 def _pairs(content: Any) -> Any:

@@ -60,15 +60,19 @@ def save(section: Section, path: Path | None = None, *, overwrite: bool = False)
         _check_free(target, overwrite)
     section.remember(version=LAYOUT, name=section.name, roles=vars(section.roles).copy())
     new, old = _sibling(target, "new"), _sibling(target, "old")
+    whole = path is not None or not _is_current(target)
     try:
         _remove(new)
         _remove(old)
-        whole = path is not None or not _is_current(target)
         if not whole:
             _clone(target, new)
-            _update(section.sdata, new)
-        else:
-            _shell(section.sdata).write(new)
+        with warnings.catch_warnings():
+            # About layouts to come and elements that a table annotates elsewhere: not the user's to act on.
+            warnings.simplefilter("ignore", UserWarning)
+            if whole:
+                _shell(section.sdata).write(new)
+            else:
+                _update(section.sdata, new)
         was_backed = _backed_by(section.sdata, target)
         _swap(new, target, old)
     except OSError as error:
@@ -175,10 +179,8 @@ def _update(sdata: SpatialData, store: Path) -> None:
         for name in names:
             if name not in shell:
                 _remove(store / kind / name)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        for _, name, _ in list(shell.gen_spatial_elements()):
-            shell.write_transformations(name)
+    for _, name, _ in list(shell.gen_spatial_elements()):
+        shell.write_transformations(name)
     shell.write_attrs()
     shell.write_consolidated_metadata()
 
@@ -187,11 +189,9 @@ def _shell(sdata: SpatialData) -> SpatialData:
     """Return another SpatialData around the same elements, to write from without touching the first."""
     from spatialdata import SpatialData
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        return SpatialData.init_from_elements(
-            {name: element for _, name, element in sdata.gen_elements()}, attrs=sdata.attrs
-        )
+    return SpatialData.init_from_elements(
+        {name: element for _, name, element in sdata.gen_elements()}, attrs=sdata.attrs
+    )
 
 
 def _backed_by(sdata: SpatialData, path: Path) -> bool:

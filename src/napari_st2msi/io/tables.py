@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import DataProblem, FileProblem
+from napari_st2msi.io import regions
 from napari_st2msi.io.build import build_section
 from napari_st2msi.io.opening import Opening
 from napari_st2msi.io.units import msi_scale
@@ -83,9 +84,16 @@ def read_table(
     table = read_ion_table(path, progress=progress.part(0.0, 0.8), cancelled=cancelled)
     xy = positions_of(table.other, path.name)
     intensities, xy, other, notes = measured(table, xy)
-    scale = msi_scale(xy, opening)
     names = [f"x{x:g}_y{y:g}" for x, y in xy]
-    obs = other.set_axis(pd.Index(names), axis=0).assign(x=xy[:, 0], y=xy[:, 1])
+    obs = other.reset_index(drop=True).assign(x=xy[:, 0], y=xy[:, 1])
+    if opening.group is not None:
+        column = regions.find_column([obs], [xy], opening.group) or opening.group
+        labels = obs[column].astype(str)
+        xy = regions.side_by_side(column, [labels], [xy], pixels=0).apply(xy, labels.tolist())
+        obs["section"] = pd.Categorical(labels)
+        names = [f"{label}_{name}" for label, name in zip(labels, names, strict=True)]
+    obs.index = pd.Index(names)
+    scale = msi_scale(xy, opening)
     progress(0.9, "building the section")
     section = build_section(
         name=opening.name or stem(path),

@@ -252,7 +252,7 @@ def _counts_file(path: Path) -> Path:
 
 
 def _gene_names(file: Path) -> list[str]:
-    import h5py  # type: ignore[import-untyped]
+    import h5py
 
     try:
         with h5py.File(file, "r") as store:
