@@ -75,3 +75,17 @@ def test_imzml_is_opened(make_napari_viewer: Any, qtbot: Any, real_data: Path) -
 def test_a_sample_needs_a_known_name() -> None:
     with pytest.raises(AssertionError):
         read_sample("nonsense.st2msi-sample")
+
+
+def test_a_dock_that_is_closed_stops_its_work(make_napari_viewer: Any, qtbot: Any, zarr: Path) -> None:
+    viewer = make_napari_viewer()
+    dock = open_dock(viewer, "Data")
+    dock.open_paths([zarr])
+    assert state_of(viewer).running
+    viewer.window.remove_dock_widget(dock)
+    assert state_of(viewer).running == ()
+    qtbot.wait(500)
+    assert state_of(viewer).sections == ()
+    again = open_dock(viewer, "Data")
+    assert again is not dock
+    assert not again.jobs.running

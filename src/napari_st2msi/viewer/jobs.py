@@ -7,6 +7,7 @@ told of every step.
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import threading
@@ -28,6 +29,7 @@ from napari_st2msi.viewer.state import ViewerState
 BUG = "Something went wrong inside the plugin. The details below help to mend it."
 
 _POLL_MS = 50
+_PATIENCE_MS = 20_000
 # A thread in pure Python lets others in only this often; Qt's event loop needs the interpreter for
 # every painted frame, so the default of 5 ms adds up to a visible stutter.
 _SWITCH_S = 0.001
@@ -134,7 +136,8 @@ class Jobs(QObject):
 
     def _leave(self) -> None:
         assert self._task is not None
-        self._clock.stop()
+        with suppress(RuntimeError):  # the dock is gone, and Qt's side of this with it
+            self._clock.stop()
         self._state.end(self._task.number)
         self._task = None
 
@@ -231,6 +234,8 @@ def _threads() -> QThreadPool:
         application = QCoreApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(_stop_all)
+        # Python must not go away under a thread that still computes.
+        atexit.register(_stop_and_wait, _pool)
         sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_S))
     return _pool
 
@@ -261,6 +266,13 @@ def _stop_all() -> None:
     """Ask everything to stop, so that leaving napari does not wait for a training to end."""
     for task in list(_tasks):
         task.stop.set()
+
+
+def _stop_and_wait(pool: QThreadPool) -> None:
+    """Wait for the threads at the very end; they look whether to stop many times a second."""
+    _stop_all()
+    with suppress(RuntimeError):
+        pool.waitForDone(_PATIENCE_MS)
 
 
 def _be_nice() -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from weakref import WeakMethod
 
 from napari.settings import get_settings
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_st2msi.viewer.jobs import Job, Jobs
@@ -86,7 +86,7 @@ class Dock(QWidget):
         # napari keeps bound methods weakly, so a dock that is gone is not called.
         self.viewer.events.theme.connect(self._on_theme)
         get_settings().appearance.events.font_size.connect(self._on_theme)
-        self.destroyed.connect(_letting_go(self._followed))
+        self.destroyed.connect(_letting_go(self._followed, self.jobs))
         self._on_theme()
 
     # -- what a dock fills in -------------------------------------------------------------------
@@ -96,6 +96,13 @@ class Dock(QWidget):
 
     def on_look(self, look: Look) -> None:
         """Follow a change of theme or font size; docks that paint themselves override this."""
+
+    def event(self, event: QEvent | None) -> bool:
+        """Stop what runs once napari has closed the dock, which takes it out of its window."""
+        handled = bool(super().event(event))
+        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            _letting_go(self._followed, self.jobs)()
+        return handled
 
     # -- parts ----------------------------------------------------------------------------------
 
@@ -163,10 +170,11 @@ class Dock(QWidget):
         self.on_look(look)
 
 
-def _letting_go(followed: list[tuple[Any, WeakMethod[Any]]]) -> Callable[[], None]:
-    """Return what disconnects a dock whose Qt side is gone; it must not keep the dock alive itself."""
+def _letting_go(followed: list[tuple[Any, WeakMethod[Any]]], jobs: Jobs) -> Callable[[], None]:
+    """Return what disconnects a dock whose Qt side is gone and stops its work; it must not keep the dock alive."""
 
     def let_go() -> None:
+        jobs.shut()
         for signal, weak in followed:
             if (slot := weak()) is not None:
                 signal.disconnect(slot, missing_ok=True)
