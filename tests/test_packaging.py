@@ -52,9 +52,9 @@ def test_the_wheel_has_what_it_needs(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as files:
         names = set(files.namelist())
         assert files.read("napari_st2msi/napari.yaml") == MANIFEST.read_bytes()
+    here = [path for path in MANIFEST.parent.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    assert {path.relative_to(MANIFEST.parent.parent).as_posix() for path in here} <= names
     assert "napari_st2msi/py.typed" in names
-    sources = {str(path.relative_to(MANIFEST.parent.parent)) for path in MANIFEST.parent.rglob("*.py")}
-    assert sources <= names
     assert not [name for name in names if "__pycache__" in name or name.startswith("tests")]
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 from napari_st2msi.evaluation.verdict import SKILL
 from napari_st2msi.paired import PairedDataset, dense
 from napari_st2msi.report.figures import baseline_figure, moran_figure, png, score_figure
+from napari_st2msi.report.overview import overview_figure, overview_words
 from napari_st2msi.report.table import write_whole
 from napari_st2msi.report.tissue import ion_figure, side_by_side
 from napari_st2msi.report.words import (
@@ -78,9 +79,9 @@ def write_report(
     recipe
         The choices of the run; without it the report cannot say what was done to genes and ions.
     section
-        The section, when there is just one: its name and the size of its spots.
+        The section, when there is just one: its stain, and how well MSI fits.
     paired
-        What was evaluated, to say how much that was.
+        What was evaluated: how many genes, and how far MSI covers the spots.
     title
         Heading; by default, from the sections.
 
@@ -124,6 +125,7 @@ def report_page(
         predictors=_predictor_table(quartiles(flat, model), model) if len(fair) else "",
         score_figure=_score_figure(fair, model),
         pair_figures=_pair_figures(fair),
+        overview=_overview(section, paired),
         gallery=_gallery(fair, evaluation),
         verdicts="".join(f"<li>{_chip(name)} {escape(words)}</li>" for name, words in _verdicts(flat).items()),
         ions=_ion_table(flat),
@@ -183,6 +185,16 @@ def _pair_figures(fair: pd.DataFrame) -> str:
         moran_figure(fair),
         "Skill against how smooth an ion is in space. Where skill only follows Moran's I, a model may have learned "
         "smoothness and nothing else.",
+    )
+
+
+def _overview(section: Section | None, paired: PairedDataset | None) -> str:
+    if section is None or paired is None or not section.has_st:
+        return ""
+    figure = overview_figure(section, paired)
+    return (
+        f"<h2>The section</h2><p>{escape(overview_words(section))}</p>"
+        f"{_figure(figure, alt='the stained section, and how much of each spot lies under MSI')}"
     )
 
 
