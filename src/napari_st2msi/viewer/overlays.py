@@ -20,8 +20,8 @@ from napari_st2msi.viewer.layers import Role
 _HIDDEN = "hidden_by_section"
 # Told apart by colour and by shape; both are seen on stained tissue and on black.
 _LOOKS: tuple[tuple[Role, str, str, str], ...] = (
-    ("landmarks_st", "landmarks ST", "#ffd92f", "cross"),
-    ("landmarks_msi", "landmarks MSI", "#35c6e8", "x"),
+    ("landmarks_st", "landmarks ST", "#ffd92f", "disc"),
+    ("landmarks_msi", "landmarks MSI", "#35c6e8", "diamond"),
 )
 
 
@@ -95,6 +95,7 @@ def _show(
     layer = layers.find(viewer, section, role)
     if layer is not None:
         layer.data = positions
+        layer.features = {"id": list(ids)}
         return
     layer = Points(
         positions,
@@ -103,10 +104,9 @@ def _show(
         symbol=symbol,
         face_color=colour,
         border_color="black",
+        border_width=0.1,
         features={"id": list(ids)},
-        text={"string": "{id}", "color": colour, "size": 10, "anchor": "upper_left"},
+        text={"string": "{id}", "color": colour, "size": 11, "anchor": "upper_left"},
         units=("um", "um"),
-        # Seen from afar as well: a landmark has no size in µm.
-        canvas_size_limits=(14, 28),
     )
     layers.add(viewer, section, role, layer)
