@@ -2,7 +2,6 @@ import json
 
 import numpy as np
 import pytest
-from planted import planted
 
 from napari_st2msi.errors import DataProblem, RecipeProblem
 from napari_st2msi.evaluation.evaluate import cross_validate
@@ -12,6 +11,7 @@ from napari_st2msi.models.two_stage import TwoStage
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.progress import Cancelled, Progress
 from napari_st2msi.recipe import Recipe
+from planted import planted
 
 DATA = planted(n_side=24)
 

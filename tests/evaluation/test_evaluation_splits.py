@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-from planted import planted
 from scipy.spatial.distance import cdist
 from sklearn.dummy import DummyRegressor
 from sklearn.model_selection import cross_val_score
@@ -8,6 +7,7 @@ from sklearn.model_selection import cross_val_score
 from napari_st2msi.errors import DataProblem, RecipeProblem
 from napari_st2msi.evaluation.splits import LeaveGroupOut, SpatialBlocks, make_folds
 from napari_st2msi.recipe import Evaluation
+from planted import planted
 
 
 def test_blocks_hold_every_spot_out_once_and_keep_the_buffer():

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 from anndata import AnnData
-from planted import planted
 from scipy.sparse import csr_matrix
 
 from napari_st2msi.errors import DataProblem, ModelProblem
 from napari_st2msi.features.genes import GeneFeatures
 from napari_st2msi.recipe import Genes
+from planted import planted
 
 
 def table(counts, names=None):

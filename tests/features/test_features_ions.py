@@ -1,11 +1,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from planted import planted
 
 from napari_st2msi.errors import DataProblem
 from napari_st2msi.features.ions import IonScale, frame_from_json, frame_to_json
 from napari_st2msi.recipe import Ions
+from planted import planted
 
 
 @pytest.mark.parametrize("log1p", [True, False])

@@ -2,7 +2,6 @@ import json
 
 import numpy as np
 import pytest
-from planted import planted
 from safetensors.numpy import load_file, save_file
 
 from napari_st2msi.errors import DataProblem, FileProblem, ModelProblem
@@ -13,6 +12,7 @@ from napari_st2msi.progress import Cancelled
 from napari_st2msi.recipe import Recipe
 from napari_st2msi.training.fit import fit_model
 from napari_st2msi.training.folder import DESCRIPTION, TENSORS, load, save
+from planted import planted
 
 DATA = planted(n_side=12)
 

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
-from planted import planted
 
 from napari_st2msi.errors import DataProblem
 from napari_st2msi.evaluation.evaluate import cross_validate
 from napari_st2msi.io.build import build_section
 from napari_st2msi.training.fit import fit_model
 from napari_st2msi.training.keep import keep_prediction
+from planted import planted
 
 DATA = planted(n_side=10)
 

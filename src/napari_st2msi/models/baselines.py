@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 _DEGREE = 6
-_NEIGHBOURS = (4, 8, 16, 32, 64, 128)
+_WHOLE_SECTION = 2**31
+_NEIGHBOURS = (4, 8, 16, 32, 64, 128, _WHOLE_SECTION)
 
 
 class _Baseline(Predictor):
@@ -168,8 +169,8 @@ class Position(_Baseline):
 class Coordinates(_Baseline):
     """The mean of the nearest training spots of the same section, without looking at a gene.
 
-    How many neighbours count is chosen for each ion on blocks inside the training spots. A spot in
-    a section without training spots gets the training mean.
+    How many neighbours count, up to all of the section, is chosen for each ion on blocks inside the
+    training spots. A spot in a section without training spots gets the training mean.
     """
 
     name: ClassVar[str] = "coordinates"
@@ -269,10 +270,12 @@ def _neighbour_mean(
         asked, own = np.flatnonzero(sections == label), np.flatnonzero(seen_sections == label)
         if not len(own):
             continue
-        count = min(k, len(own))
-        nearest = cKDTree(seen_xy[own]).query(xy[asked], k=[*range(1, count + 1)])[1]
+        if k >= len(own):
+            estimate[asked] = values[own].mean(axis=0)
+            continue
+        nearest = cKDTree(seen_xy[own]).query(xy[asked], k=[*range(1, k + 1)])[1]
         weights = csr_array(
-            (np.full(nearest.size, 1 / count), own[nearest].ravel(), np.arange(0, nearest.size + 1, count)),
+            (np.full(nearest.size, 1 / k), own[nearest].ravel(), np.arange(0, nearest.size + 1, k)),
             shape=(len(asked), len(values)),
         )
         estimate[asked] = weights @ values
