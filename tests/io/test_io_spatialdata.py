@@ -351,7 +351,13 @@ def test_a_store_that_would_run_code_is_refused(tmp_path: Path) -> None:
     array.write_text(json.dumps(content))
     with pytest.raises(FileProblem, match="could run code"):
         open_any(path)
-    content["codecs"] = []
+    older = array.with_name(".zarray")
+    older.write_text(json.dumps({"zarr_format": 2, "filters": [{"id": "pickle", "protocol": 5}]}))
+    content["codecs"] = [{"name": "bytes"}]
+    array.write_text(json.dumps(content))
+    with pytest.raises(FileProblem, match="could run code"):
+        open_any(path)
+    older.unlink()
     array.write_text(json.dumps(content))
     root = path / "zarr.json"
     content = json.loads(root.read_text())
@@ -359,6 +365,13 @@ def test_a_store_that_would_run_code_is_refused(tmp_path: Path) -> None:
     root.write_text(json.dumps(content))
     with pytest.raises(FileProblem, match="outside of its own folder"):
         open_any(path)
+
+
+def test_sizes_are_not_changed_behind_the_users_back(tmp_path: Path) -> None:
+    path = save(small_section(image=False), tmp_path / "brain.zarr")
+    section = open_any(path, opening=Opening(pixel_size_um=10))
+    assert section.summary()["pixel_size_um"] == pytest.approx(100)
+    assert "convert anew" in section.notes[0]
 
 
 def test_a_newer_layout_is_refused(tmp_path: Path) -> None:

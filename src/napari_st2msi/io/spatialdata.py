@@ -81,6 +81,10 @@ def section_of(sdata: SpatialData, opening: Opening, *, name: str, path: Path | 
     if facts.get("version", 0) > LAYOUT:
         raise FileProblem(f"'{name}' was written by a newer version of napari-st2msi. Update this one.")
     roles, notes = _roles(sdata, facts, opening)
+    if facts and (opening.pixel_size_um or opening.um_per_unit):
+        notes.append(
+            "The file is in µm already: pixel size and µm per unit are not used. To change them, convert anew."
+        )
     roles, more = place(sdata, roles, opening)
     section = Section(sdata, roles, name=opening.name or facts.get("name") or name, path=path)
     if opening.same_frame and section.has_st and section.has_msi and not section.registered:

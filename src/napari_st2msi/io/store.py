@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import shutil
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,7 +38,8 @@ def save(section: Section, path: Path | None = None, *, overwrite: bool = False)
     Parameters
     ----------
     section
-        Its `path` becomes the zarr that was written.
+        Its `path` becomes the zarr that was written; its SpatialData is read anew where the files that it
+        was still reading from were replaced as a whole.
     path
         Where to. None updates the zarr that the section was opened from: paired and predicted tables,
         landmarks, all shapes, whatever is new, transformations and attributes. Images, labels, and the
@@ -66,9 +70,7 @@ def save(section: Section, path: Path | None = None, *, overwrite: bool = False)
         _remove(old)
         if not whole:
             _clone(target, new)
-        with warnings.catch_warnings():
-            # About layouts to come and elements that a table annotates elsewhere: not the user's to act on.
-            warnings.simplefilter("ignore", UserWarning)
+        with _quiet():
             if whole:
                 _shell(section.sdata).write(new)
             else:
@@ -106,10 +108,22 @@ def read_store(path: Path) -> SpatialData:
     """Read a SpatialData zarr; images and points stay on disk until they are looked at."""
     import spatialdata
 
-    with warnings.catch_warnings():
-        # About older layouts and tables whose element is elsewhere: neither is the user's to act on.
-        warnings.simplefilter("ignore", UserWarning)
+    with _quiet():
         return spatialdata.read_zarr(path)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what spatialdata and zarr say about layouts old and new: it is not the user's to act on."""
+    logger = logging.getLogger("spatialdata._logging")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _own_zarr(section: Section) -> Path:
