@@ -8,11 +8,13 @@ from weakref import WeakMethod
 
 from napari.settings import get_settings
 from qtpy.QtCore import QEvent, QSize, Qt
-from qtpy.QtWidgets import QFormLayout, QFrame, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import QDockWidget, QFormLayout, QFrame, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_st2msi.viewer.jobs import Job, Jobs
 from napari_st2msi.viewer.parts.group import Group
 from napari_st2msi.viewer.parts.messages import MessageArea
+from napari_st2msi.viewer.parts.open_dock import PLUGIN
 from napari_st2msi.viewer.parts.run_bar import RunBar
 from napari_st2msi.viewer.parts.style import Look, look_of, stylesheet
 from napari_st2msi.viewer.state import bare, state_of
@@ -103,6 +105,15 @@ class Dock(QWidget):
         if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
             _letting_go(self._followed, self.jobs)()
         return handled
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Shorten the title: three tabs that all end with the plugin's name are cut before they differ."""
+        super().showEvent(event)
+        outer = self.parent()
+        while outer is not None and not isinstance(outer, QDockWidget):
+            outer = outer.parent()
+        if outer is not None:
+            outer.setWindowTitle(outer.windowTitle().removesuffix(f" ({PLUGIN})"))
 
     # -- parts ----------------------------------------------------------------------------------
 
