@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from qtpy.QtCore import QPointF, Qt, Signal
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen
-from qtpy.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_st2msi.evaluation.evaluate import Evaluation
 from napari_st2msi.evaluation.verdict import SKILL
@@ -216,6 +216,7 @@ class ScoresView(QWidget):
                 if column == 0:
                     label = Words(text)
                     label.setMinimumWidth(90)
+                    label.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Minimum)
                 label.setProperty("role", role)
                 side = Qt.AlignmentFlag.AlignRight if column else Qt.AlignmentFlag.AlignLeft
                 label.setAlignment(side | Qt.AlignmentFlag.AlignVCenter)
