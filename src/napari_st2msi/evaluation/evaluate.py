@@ -198,10 +198,10 @@ def covered_spots(paired: PairedDataset) -> tuple[PairedDataset, int]:
 
 
 def _part(progress: Progress, fold: int, n_folds: int, step: int, n_steps: int, name: str) -> Progress:
-    """Return the progress of one predictor in one fold: the model counts for most of it."""
-    own = 0.85
-    start, stop = (0.0, own) if step == 0 else (own + (1 - own) * (step - 1) / (n_steps - 1), 0.0)
-    stop = stop or own + (1 - own) * step / (n_steps - 1)
+    """Return the progress of one predictor in one fold: the model, which comes first, counts for most of it."""
+    shares = np.array([6.0, *[1.0] * (n_steps - 1)])
+    edges = np.append(0.0, np.cumsum(shares) / shares.sum())
+    start, stop = edges[step], edges[step + 1]
     whole = progress.part((fold + start) / n_folds, (fold + stop) / n_folds)
     return Progress(lambda fraction, message: whole(fraction, f"{name} ({fold + 1} of {n_folds}): {message}"))
 
