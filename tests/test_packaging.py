@@ -65,7 +65,10 @@ def test_the_wheel_s_manifest_is_valid(wheel: Path, tmp_path: Path) -> None:
     )
     assert "valid" in found
     # By its name, as napari finds it: the copy on the path comes before the editable one.
-    code = "import npe2, napari_st2msi; print(napari_st2msi.__file__); npe2.PluginManifest.from_distribution('napari-st2msi')"
+    code = (
+        "import npe2, napari_st2msi; print(napari_st2msi.__file__); "
+        "npe2.PluginManifest.from_distribution('napari-st2msi')"
+    )
     where = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
