@@ -89,3 +89,13 @@ def test_a_dock_that_is_closed_stops_its_work(make_napari_viewer: Any, qtbot: An
     again = open_dock(viewer, "Data")
     assert again is not dock
     assert not again.jobs.running
+
+
+def test_the_menu_and_the_docks_open_the_same_dock(make_napari_viewer: Any) -> None:
+    from napari._app_model import get_app_model
+
+    viewer = make_napari_viewer()
+    dock = open_dock(viewer, "Data")
+    assert open_dock(viewer, "Data") is dock
+    get_app_model().commands.execute_command("napari-st2msi.data")
+    assert [widget for widget in viewer.window.dock_widgets.values() if type(widget) is type(dock)] == [dock]
