@@ -26,5 +26,5 @@ command="apt-get install -y --no-install-recommends python$version-venv"
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
     { apt-get update -q && DEBIAN_FRONTEND=noninteractive $command; } >&2 && echo "$found" && exit 0
 fi
-echo "Python $version is there, but its module venv is not. Run:  sudo $command" >&2
+echo "Python $version is there, but its module venv is not. Run:  sudo apt-get update && sudo $command" >&2
 exit 1

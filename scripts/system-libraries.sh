@@ -28,7 +28,7 @@ missing() {
 lacking=$(missing | sort -u | tr '\n' ' ')
 [ -z "$lacking" ] && exit 0
 
-# A name may differ between releases; the first that the release knows is taken.
+# A name may differ between releases; the first that the release knows is taken, else the last.
 wanted="
 libegl1 libgl1 libgl1-mesa-dri libglx-mesa0 libopengl0 libxkbcommon-x11-0 libdbus-1-3
 libxcb-cursor0 libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0
@@ -50,15 +50,15 @@ packages=""
 for choice in $wanted; do
     for name in $(echo "$choice" | tr '|' ' '); do
         if apt-cache show "$name" >/dev/null 2>&1; then
-            packages="$packages $name"
             break
         fi
     done
+    packages="$packages $name"
 done
 command="apt-get install -y --no-install-recommends$packages"
 if [ -z "$root" ]; then
     echo "Qt cannot open a window, because these are missing: $lacking" >&2
-    echo "Run:  sudo $command" >&2
+    echo "Run:  sudo apt-get update && sudo $command" >&2
     exit 1
 fi
 DEBIAN_FRONTEND=noninteractive $command >&2 || exit 1
