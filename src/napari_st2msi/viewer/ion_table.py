@@ -226,7 +226,9 @@ class IonModel(QAbstractTableModel):
             if ion in self._wanted:
                 self._wanted.remove(ion)
             self._wanted.append(ion)
-            self._idle.start()
+            # Starting a timer that runs sets it back: asked often enough, it would never come.
+            if not self._idle.isActive():
+                self._idle.start()
         return self._images.get(ion)
 
     def _draw_some(self) -> None:
