@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from napari_st2msi.errors import FileProblem, GeometryProblem, RecipeProblem
+from napari_st2msi.io.magpie import read_landmarks
+from napari_st2msi.io.visium import visium_geometry
 from napari_st2msi.registration.landmarks import Landmarks
 from napari_st2msi.registration.registration import Registration, fit
 
@@ -21,15 +22,10 @@ LANDMARKS = Landmarks(tuple("abcdefghi"), MOVING, FIXED)
 
 @pytest.fixture
 def real(real_data: Path) -> Landmarks:
-    """The ten landmarks of the real section in µm: 100 µm pixels and 100 µm between spots."""
-    from scipy.spatial import cKDTree
-
+    """The ten landmarks of the real section in µm, as the readers give them."""
     folder = real_data / "magpie_sma_V11L12-038_D1"
-    spots = pd.read_csv(folder / "tissue_positions_list.csv", header=None)[[5, 4]].to_numpy(dtype=float)
-    um = 100 / np.median(cKDTree(spots).query(spots, k=2)[0][:, 1])
-    hires = json.loads((folder / "scalefactors_json.json").read_text())["tissue_hires_scalef"]
-    points = pd.read_csv(folder / "landmarks_noHE.csv").to_numpy()
-    return Landmarks(tuple(map(str, range(1, 11))), points[:, :2] * 100, points[:, 2:] / hires * um)
+    (moving, fixed), _ = read_landmarks(folder, visium_geometry(folder))
+    return Landmarks(tuple(map(str, range(1, 11))), moving * 100, fixed)
 
 
 def test_real_landmarks_reproduce_the_readme(real: Landmarks) -> None:

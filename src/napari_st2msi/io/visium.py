@@ -123,9 +123,10 @@ def visium_geometry(folder: Path, *, um_per_pixel: float | None = None) -> Visiu
 def um_per_unit(xy: NDArray[np.floating], row: NDArray[Any], column: NDArray[Any]) -> float:
     """Return µm per unit of Visium positions, from the 100 µm between neighbouring spots.
 
-    The lattice is fitted to all spots at once, which averages the rounding to whole pixels away. Spots of
-    one row are two columns apart, rows are 100 · √3/2 µm apart. `spot_diameter_fullres` would mislead: it
-    is about 65 µm and not the 55 µm of a spot.
+    The lattice is fitted to all spots at once, which averages the rounding to whole pixels away, and the
+    step to the next spot of a row is what 100 µm measure. Rows, 100 · √3/2 µm apart, only say whether it is
+    that lattice: scanners stretch pictures by up to half a percent from row to row. `spot_diameter_fullres`
+    would mislead: it is about 65 µm and not the 55 µm of a spot.
 
     Parameters
     ----------
@@ -147,7 +148,7 @@ def um_per_unit(xy: NDArray[np.floating], row: NDArray[Any], column: NDArray[Any
             "Give µm per unit."
         )
     fit, *_ = np.linalg.lstsq(lattice, np.asarray(xy, dtype=np.float64), rcond=None)
-    units = float(np.sqrt(abs(np.linalg.det(fit[:2]))))
+    units = float(np.linalg.norm(fit[0]))
     off = np.linalg.norm(lattice @ fit - xy, axis=1)
     if units <= 0 or np.median(off) > 0.1 * PITCH_UM * units:
         raise GeometryProblem("The spots do not lie on Visium's hexagonal lattice, so their size in µm is unknown.")
