@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from napari_st2msi.errors import FileProblem, RecipeProblem
-from napari_st2msi.ions import has_mz, ion_frame
+from napari_st2msi.ions import has_mz, ion_frame, ion_label
 from napari_st2msi.progress import Cancelled, Progress, check
 from napari_st2msi.recipe import Recipe
 
@@ -77,3 +77,19 @@ def test_a_column_that_is_no_mz_makes_no_msi(values: list[object]) -> None:
     table = ad.AnnData(np.ones((1, 2)))
     table.var["mz"] = values
     assert not has_mz(table)
+
+
+@pytest.mark.parametrize(
+    ("adduct", "shown"),
+    [
+        ("[M+K]+", "+K"),
+        ("[M-H]-", "-H"),
+        ("[M+K]", "+K"),
+        ("M+K", "+K"),
+        ("+K", "+K"),
+        ("[2M+Na]+", " [2M+Na]+"),
+        ("", ""),
+    ],
+)
+def test_adducts_are_shown_alike_however_they_are_written(adduct: str, shown: str) -> None:
+    assert ion_label(798.541, "PC(34:1)", adduct) == f"m/z 798.5410 PC(34:1){shown}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,9 @@ def ion_frame(table: AnnData) -> pd.DataFrame:
 def ion_label(mz: float, name: str = "", adduct: str = "", *, decimals: int = 4) -> str:
     """Return the words for one ion: ``m/z 798.5410 PC(34:1)+K``; of several names the first, and how many more."""
     first, *others = name.split("; ")
-    adduct = adduct.removeprefix("[").removeprefix("M").removesuffix("]") if first else ""
+    # "[M+K]+", "[M+K]", "M+K" and "+K" all say the same; anything else, as "[2M+Na]+", stays whole.
+    change = re.match(r"\[?M?([+-][^\]]*)", adduct.strip()) if first else None
+    adduct = change[1] if change else f" {adduct.strip()}" if first else ""
     more = f" (+{len(others)})" if others else ""
     return f"m/z {mz:.{decimals}f} {first}{adduct}{more}".rstrip()
 
