@@ -68,3 +68,11 @@ def test_undefined_is_nan():
     without = Tally(4)
     without.add(Y, GUESS, Y.mean(axis=0), PRESENT)
     assert without.result()[["precision", "recall", "f1", "roc_auc", "pr_auc"]].isna().all(axis=None)
+
+
+@pytest.mark.parametrize("value", [1.0, 0.3, np.log1p(7.3)])
+def test_an_ion_that_is_the_same_everywhere_has_no_r2(value):
+    truth, train = np.full((50, 1), value), np.full((31, 1), value)
+    tally = Tally(1)
+    tally.add(truth, np.float32(truth).astype(float), train.mean(axis=0), truth > 0)
+    assert np.isnan(tally.result()["r2"][0])

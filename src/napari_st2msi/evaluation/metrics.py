@@ -67,7 +67,9 @@ class Tally:
         sums, n = self._sums, len(truth)
         self._n += n
         sums["sse"] += ((truth - predicted) ** 2).sum(axis=0)
-        sums["sst"] += ((truth - reference) ** 2).sum(axis=0)
+        spread = ((truth - reference) ** 2).sum(axis=0)
+        # The mean of equal numbers is off by rounding, which must not pass for variation.
+        sums["sst"] += np.where(spread > 1e-20 * (truth**2).sum(axis=0), spread, 0.0)
         varies = np.ptp(truth, axis=0) > 0
         self._average("pearson", pearson(truth, predicted), n * varies)
         self._average("spearman", spearman(truth, predicted), n * varies)
