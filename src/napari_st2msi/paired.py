@@ -139,8 +139,10 @@ def check_values(values: Any, what: str) -> None:
     Raises
     ------
     DataProblem
-        There are such values.
+        There are such values, or none at all.
     """
+    if values is None:
+        raise DataProblem(f"The table of {what} has no values: its X is empty. Put counts or intensities there.")
     stored = values.data if hasattr(values, "tocsr") else np.asarray(values)
     bad = int(stored.size - np.isfinite(stored).sum())
     if bad:

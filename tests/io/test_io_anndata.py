@@ -290,3 +290,15 @@ def test_real_bladder(real_data: Path) -> None:
     extent = get_extent(section.sdata["histology"], coordinate_system="st2msi")
     np.testing.assert_allclose(extent["x"], [frame[0].min() - 5, frame[0].max() + 5])
     np.testing.assert_allclose(extent["y"], [frame[1].min() - 5, frame[1].max() + 5])
+
+
+def test_tables_without_values_are_told(tmp_path: Path) -> None:
+    genes, msi = paired_files(tmp_path)
+    for full, order in ((genes, (0, 1)), (msi, (1, 0))):
+        table = ad.read_h5ad(full)
+        bare = write(ad.AnnData(obs=table.obs, var=table.var, obsm=dict(table.obsm)), tmp_path / "bare.h5ad")
+        with pytest.raises(DataProblem, match="has no values"):
+            open_any(bare)
+        pair = (bare, msi if order[0] == 0 else genes)
+        with pytest.raises(DataProblem, match="has no values"):
+            open_any(pair[order[0]], pair[order[1]])

@@ -176,6 +176,9 @@ def section_of_tables(
         As for `read_h5ad`.
     """
     notes: list[str] = []
+    for table in (first, second):
+        if table is not None and table.X is None:
+            raise DataProblem("A table has no values: its X is empty. Put counts or intensities there.")
     if second is None:
         st, msi = (None, first) if _has_mz(first) else (first, None)
     elif swap and _has_mz(first) and not _has_mz(second):
