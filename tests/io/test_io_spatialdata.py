@@ -23,7 +23,7 @@ from napari_st2msi.errors import DataProblem, FileProblem
 from napari_st2msi.io.open import open_any
 from napari_st2msi.io.opening import Opening
 from napari_st2msi.io.store import save
-from napari_st2msi.section import MSI_SYSTEM, SYSTEM
+from napari_st2msi.section import ATTRS, MSI_SYSTEM, SYSTEM
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 WIDTH, HEIGHT = 12, 10
@@ -382,4 +382,36 @@ def test_a_newer_layout_is_refused(tmp_path: Path) -> None:
     section.sdata.write_attrs()
     section.sdata.write_consolidated_metadata()
     with pytest.raises(FileProblem, match="newer version of napari-st2msi"):
+        open_any(path)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        "text",
+        {"version": "1"},
+        {"roles": ["msi"]},
+        {"group": ["roi"]},
+        {"pairing": "text"},
+        {"registration": []},
+    ],
+)
+def test_what_this_package_cannot_have_written_is_told(tmp_path: Path, facts: object) -> None:
+    sdata = thyra_like()
+    sdata.attrs[ATTRS] = facts
+    with pytest.raises(FileProblem, match="is damaged: its attributes"):
+        open_any(write(sdata, tmp_path))
+
+
+@pytest.mark.parametrize("role", [["msi_dataset_z0"], "nowhere", 5])
+def test_saved_roles_that_do_not_fit_are_found_anew(tmp_path: Path, role: object) -> None:
+    sdata = thyra_like()
+    sdata.attrs[ATTRS] = {"roles": {"msi": role}}
+    assert open_any(write(sdata, tmp_path)).roles.msi == "msi_dataset_z0"
+
+
+def test_metadata_nested_without_end_is_told(tmp_path: Path) -> None:
+    path = write(thyra_like(), tmp_path)
+    (path / "zarr.json").write_text("[" * 200_000)
+    with pytest.raises(FileProblem, match="is no JSON"):
         open_any(path)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _METADATA = ("zarr.json", ".zarray", ".zmetadata")
 _CODECS = ("codecs", "filters", "compressor")
+#: What this package writes down has these kinds of values.
+_KINDS = {"version": int, "name": str, "group": str, "roles": dict, "pairing": dict, "registration": dict}
 
 
 def read_spatialdata(
@@ -77,7 +79,7 @@ def section_of(sdata: SpatialData, opening: Opening, *, name: str, path: Path | 
     DataProblem, GeometryProblem
         As for `read_spatialdata`.
     """
-    facts = sdata.attrs.get(ATTRS) or {}
+    facts = _remembered(sdata, name)
     if facts.get("version", 0) > LAYOUT:
         raise FileProblem(f"'{name}' was written by a newer version of napari-st2msi. Update this one.")
     roles, notes = _roles(sdata, facts, opening)
@@ -92,6 +94,14 @@ def section_of(sdata: SpatialData, opening: Opening, *, name: str, path: Path | 
     _name_sections(section, opening.group or facts.get("group"))
     section.notes = (*notes, *more, *unit_notes(section))
     return section
+
+
+def _remembered(sdata: SpatialData, name: str) -> dict[str, Any]:
+    """Return what an earlier save wrote down; see `Section.remember`."""
+    facts = sdata.attrs.get(ATTRS) or {}
+    if not isinstance(facts, dict) or any(key in facts and not isinstance(facts[key], _KINDS[key]) for key in _KINDS):
+        raise FileProblem(f"'{name}' is damaged: its attributes '{ATTRS}' are not what this package writes.")
+    return facts
 
 
 def _name_sections(section: Section, column: str | None) -> None:
@@ -118,7 +128,7 @@ def _roles(sdata: SpatialData, facts: dict[str, Any], opening: Opening) -> tuple
     """Return the roles: as the user says, else as saved, else as detected; and notes."""
     detected = detect_roles(sdata)
     saved = facts.get("roles")
-    if isinstance(saved, dict) and all(name is None or name in sdata for name in saved.values()):
+    if saved is not None and all(_fits(sdata, role, name) for role, name in saved.items()):
         detected = Roles(**{key: saved.get(key) for key in vars(detected)})
     roles = detected
     for role in ("st", "msi"):
@@ -155,6 +165,11 @@ def _roles(sdata: SpatialData, facts: dict[str, Any], opening: Opening) -> tuple
     if others and not saved:
         notes.append(f"Other tables in the file: {', '.join(others)}. Choose them as ST or MSI if they are.")
     return roles, notes
+
+
+def _fits(sdata: SpatialData, role: str, name: Any) -> bool:
+    """Tell whether what was saved under a role is still there."""
+    return name is None or (isinstance(name, str) and name in (sdata.tables if role in ("st", "msi") else sdata))
 
 
 def _check_table(sdata: SpatialData, name: str, role: str) -> None:
@@ -257,7 +272,7 @@ def _checked_metadata(file: Path) -> dict[str, Any]:
         content = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError("not an object")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FileProblem(f"'{file}' is damaged: it is no JSON.") from error
     for key, value in _pairs(content):
         if key in _CODECS and '"pickle"' in json.dumps(value).replace("numcodecs.", ""):
