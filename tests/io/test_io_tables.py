@@ -179,12 +179,13 @@ def test_a_repeated_column_is_told(tmp_path: Path) -> None:
         read_table(write(tmp_path, table))
 
 
-def test_rows_of_another_length_are_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("row", [2, 5])
+def test_rows_of_another_length_are_told(tmp_path: Path, row: int) -> None:
     file = write(tmp_path, frame())
     lines = file.read_text().splitlines()
-    lines[4] += ",1,2"
+    lines[row - 1] += ",1,2"
     file.write_text("\n".join(lines))
-    with pytest.raises(DataProblem, match=r"Row 5 of 'msi\.csv' has 7 columns, the header has 5"):
+    with pytest.raises(DataProblem, match=rf"Row {row} of 'msi\.csv' has 7 columns, the header has 5"):
         read_table(file)
 
 

@@ -131,16 +131,19 @@ def read_ion_table(
         )
     _refuse_duplicates([header[i] for i in mz], list(mz.values()), path.name)
     rest = [i for i in range(len(header)) if i not in mz]
-    types: dict[int, type] = {i: np.float32 if i in mz else str for i in range(len(header))}
+    # One column more than the header has: rows with more values would otherwise lose them unnoticed.
+    types: dict[int, type] = {i: np.float32 if i in mz else str for i in range(len(header) + 1)}
     intensities, other, start = [], [], 0
     try:
         with pd.read_csv(
             path, sep=separator, decimal=decimal, header=None, skiprows=1, dtype=types, chunksize=_ROWS,
             index_col=False, na_values=["NA", "NaN", "nan", ""], keep_default_na=False, skip_blank_lines=True,
-            names=range(len(header)),
+            names=range(len(header) + 1),
         ) as blocks:  # fmt: skip
             for block in blocks:
                 check(cancelled)
+                if block[len(header)].notna().any():
+                    raise _first_text(path, header, mz, separator, decimal)
                 values = block[list(mz)].to_numpy(dtype=np.float32)
                 _refuse_values(values, start, [header[i] for i in mz], path.name)
                 intensities.append(values)
