@@ -197,3 +197,12 @@ def test_opening_can_be_stopped_and_says_where_it_stands(tmp_path: Path) -> None
         assert seen == sorted(seen)
         assert seen[-1] == 1.0
         assert len(seen) > 2
+
+
+def test_the_folder_one_stands_in_opens_under_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(save(small_section(), tmp_path / "brain.zarr"))
+    section = open_any(Path())
+    assert section.path == tmp_path / "brain.zarr"
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileProblem, match="of no kind that can be opened"):
+        open_any(Path())

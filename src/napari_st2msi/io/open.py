@@ -50,8 +50,9 @@ def open_any(
         What is there cannot be used; the message says why.
     """
     opening = opening or Opening()
-    path = path.expanduser()
-    msi = None if msi is None else msi.expanduser()
+    # Absolute, so that "." has a name too.
+    path = path.expanduser().absolute()
+    msi = None if msi is None else msi.expanduser().absolute()
     if msi is not None and _is_h5ad(path) and _is_h5ad(msi):
         section = anndata.read_h5ad(path, msi, opening, progress=progress.part(0, 0.9), cancelled=cancelled)
     elif msi is None:

@@ -149,7 +149,7 @@ def _check_free(target: Path, overwrite: bool) -> None:
 
 
 def _sibling(target: Path, what: str) -> Path:
-    return target.with_name(f".{target.name}.st2msi-{what}")
+    return target.parent / f".{target.name}.st2msi-{what}"
 
 
 def _is_current(target: Path) -> bool:
