@@ -92,6 +92,9 @@ def test_bad_queries(model):
     del genes.obsm["spatial"]
     with pytest.raises(DataProblem, match="no positions"):
         model.predict(genes)
+    genes.obsm["spatial"] = DATA.genes.obsm["spatial"][:, :1]
+    with pytest.raises(DataProblem, match="no positions"):
+        model.predict(genes)
     stranger = DATA.genes.copy()
     stranger.var_names = [f"x{number}" for number in range(stranger.n_vars)]
     with pytest.raises(ModelProblem, match="Only 0%"):

@@ -88,7 +88,8 @@ class TrainedModel:
         """
         if genes.n_obs == 0:
             raise DataProblem("There are no spots to predict.")
-        if "spatial" not in genes.obsm or not np.isfinite(np.asarray(genes.obsm["spatial"], dtype=float)).all():
+        xy = np.asarray(genes.obsm["spatial"], dtype=float) if "spatial" in genes.obsm else np.empty((0, 0))
+        if xy.ndim != 2 or xy.shape[1] < 2 or not np.isfinite(xy).all():
             raise DataProblem('Some spots have no positions. Put x and y in µm into obsm["spatial"].')
         predicted = self.predictor.predict(genes)
         seen = np.isin(spot_marks(genes, self.genes), self.spots)
