@@ -277,6 +277,8 @@ def test_stale_after_another_registration() -> None:
     assert "up to 50.0 µm" in (stale(section) or "")
     keep(section, pair_section(section, Pairing()))
     assert stale(section) is None
+    section.remember(pairing={"choices": {}})
+    assert "Nothing says how MSI lay" in (stale(section) or "")
 
 
 def test_data_that_came_paired() -> None:

@@ -205,9 +205,11 @@ def stale(section: Section) -> str | None:
     remembered = section.attrs.get("pairing")
     if not section.paired or not remembered or not section.has_msi:
         return None
-    before, now = remembered["msi_to_st"], section.msi_to_st
+    before, now = remembered.get("msi_to_st"), section.msi_to_st
     if now is None:
         return "The section is no longer registered. Register and pair again."
+    if np.shape(before) != (3, 3):
+        return "Nothing says how MSI lay over ST when they were paired. Pair again."
     ions = _own_rows(section)
     if "weights" in ions.obsm and ions.obsm["weights"].shape[1] != section.msi.n_obs:
         return "The MSI pixels are others than when they were paired. Pair again."
