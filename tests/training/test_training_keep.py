@@ -61,3 +61,15 @@ def test_a_prediction_of_other_spots_is_refused():
     predicted.obs_names = [f"other{number}" for number in range(100)]
     with pytest.raises(DataProblem, match="None of the 100 predicted spots"):
         keep_prediction(section(), predicted)
+
+
+def test_columns_of_the_user_that_are_called_like_ours_stay():
+    st = DATA.genes.copy()
+    st.obs["Region"], st.obs["region"], st.obs["instance"] = "cortex", "left", 3
+    one = build_section(name="s0", st=st, st_xy=DATA.xy, spot_diameter_um=55)
+    keep_prediction(one, fit_model(DATA).predict(one.st))
+    table = one.predicted
+    assert table.n_obs == one.st.n_obs
+    attrs = table.uns["spatialdata_attrs"]
+    assert (table.obs[attrs["region_key"]] == one.roles.st_element).all()
+    assert (table.obs["Region"] == "cortex").all()

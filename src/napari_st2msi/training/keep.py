@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from napari_st2msi.errors import DataProblem
+from napari_st2msi.io.build import free_name
 from napari_st2msi.roles import PREDICTED_TABLE
 from napari_st2msi.section import Section
 
@@ -45,9 +46,10 @@ def keep_prediction(section: Section, prediction: AnnData) -> None:
             f"None of the {prediction.n_obs:,} predicted spots is in section '{section.name}'. "
             "Choose the section that was predicted."
         )
-    obs = prediction.obs.iloc[rows].drop(columns=["region", "instance"], errors="ignore").copy()
-    obs["region"] = pd.Categorical([section.roles.st_element] * len(rows))
-    obs["instance"] = st.obs[source["instance_key"]].to_numpy()[instances]
+    obs = prediction.obs.iloc[rows].drop(columns=[source["region_key"], source["instance_key"]], errors="ignore").copy()
+    region, key = (free_name(name, obs.columns) for name in ("region", "instance"))
+    obs[region] = pd.Categorical([section.roles.st_element] * len(rows))
+    obs[key] = st.obs[source["instance_key"]].to_numpy()[instances]
     table = AnnData(
         X=prediction.X[rows],
         obs=_plain(obs),
@@ -56,7 +58,7 @@ def keep_prediction(section: Section, prediction: AnnData) -> None:
         obsm={"spatial": np.asarray(prediction.obsm["spatial"], dtype=float)[rows]},
         uns={"provenance": _plain_values(dict(prediction.uns.get("provenance", {})))},
     )
-    parsed = TableModel.parse(table, region=section.roles.st_element, region_key="region", instance_key="instance")
+    parsed = TableModel.parse(table, region=section.roles.st_element, region_key=region, instance_key=key)
     section.sdata.tables[PREDICTED_TABLE] = parsed
 
 
