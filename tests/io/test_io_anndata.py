@@ -302,3 +302,17 @@ def test_tables_without_values_are_told(tmp_path: Path) -> None:
         pair = (bare, msi if order[0] == 0 else genes)
         with pytest.raises(DataProblem, match="has no values"):
             open_any(pair[order[0]], pair[order[1]])
+
+
+@pytest.mark.parametrize("size", [np.nan, 0, -5.0, "unknown"])
+def test_a_size_of_pixels_that_is_none_is_not_taken(tmp_path: Path, size: object) -> None:
+    table = ad.read_h5ad(msi_file(tmp_path))
+    table.uns["metaspace"] = {"metadata": {"MS_Analysis": {"Pixel_Size": {"Xaxis": size}}}}
+    section = open_any(write(table, tmp_path / "metaspace.h5ad"))
+    assert "does not say how large an MSI pixel is" in " ".join(section.notes)
+
+
+@pytest.mark.parametrize("place", ["a", np.nan])
+def test_columns_that_only_look_like_visium_are_passed_over(tmp_path: Path, place: object) -> None:
+    file = st_file(tmp_path, array_row=[place] * 60, array_col=[1.0] * 60)
+    assert "they are taken as µm" in " ".join(open_any(file).notes)

@@ -17,7 +17,7 @@ from napari_st2msi.io.combine import unit_notes
 from napari_st2msi.io.opening import Opening
 from napari_st2msi.io.regions import Layout, find_column, largest, side_by_side
 from napari_st2msi.io.tables import mz_of
-from napari_st2msi.io.units import MsiScale, msi_scale
+from napari_st2msi.io.units import MsiScale, metaspace_pixel, msi_scale
 from napari_st2msi.ions import has_mz
 from napari_st2msi.paired import check_values
 from napari_st2msi.progress import Progress, check, never
@@ -335,14 +335,7 @@ def _msi_unit(msi: AnnData, xy: NDArray[np.float64], layout: Layout | None, open
     """Return the scale of MSI, measured in the largest region since regions need not share a grid."""
     if layout is not None:
         xy = xy[largest(msi.obs[layout.column])]
-    return msi_scale(xy, opening, known_um=_metaspace_pixel(msi))
-
-
-def _metaspace_pixel(msi: AnnData) -> float | None:
-    try:
-        return float(msi.uns["metaspace"]["metadata"]["MS_Analysis"]["Pixel_Size"]["Xaxis"])
-    except (KeyError, TypeError, ValueError):
-        return None
+    return msi_scale(xy, opening, known_um=metaspace_pixel(msi))
 
 
 def _diameter(st: AnnData, opening: Opening) -> float | None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from napari_st2msi.errors import GeometryProblem
 from napari_st2msi.io import visium
 from napari_st2msi.io.opening import Opening
-from napari_st2msi.io.units import msi_scale
+from napari_st2msi.io.units import metaspace_pixel, msi_scale, positive
 from napari_st2msi.roles import Roles
 from napari_st2msi.section import MSI_SYSTEM, SYSTEM
 from napari_st2msi.shapes import Outlines, outlines_of, squares
@@ -116,20 +116,8 @@ def _as_squares(
 def _pixel_size(sdata: SpatialData, table: AnnData) -> tuple[float | None, str]:
     """Return the side of a pixel in µm as thyra or METASPACE write it down, and who says so."""
     if sdata.attrs.get("pixel_size_units") == "micrometers":
-        return _positive(sdata.attrs.get("pixel_size_x_um")), "the file"
-    try:
-        size = table.uns["metaspace"]["metadata"]["MS_Analysis"]["Pixel_Size"]["Xaxis"]
-    except (KeyError, TypeError, IndexError):
-        return None, ""
-    return _positive(size), "METASPACE"
-
-
-def _positive(value: Any) -> float | None:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if np.isfinite(number) and number > 0 else None
+        return positive(sdata.attrs.get("pixel_size_x_um")), "the file"
+    return metaspace_pixel(table), "METASPACE"
 
 
 # -- ST and histology -------------------------------------------------------------------------------

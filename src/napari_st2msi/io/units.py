@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_st2msi.grid import Grid
 from napari_st2msi.io.opening import Opening
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 
 @dataclass(frozen=True)
@@ -82,3 +86,20 @@ def spacing(xy: NDArray[np.float64]) -> float:
         return 1.0
     distance, _ = cKDTree(xy).query(xy, k=2)
     return float(np.median(distance[:, 1]))
+
+
+def metaspace_pixel(table: AnnData) -> float | None:
+    """Return the side of a pixel in µm as METASPACE writes it down, None where it says nothing usable."""
+    try:
+        return positive(table.uns["metaspace"]["metadata"]["MS_Analysis"]["Pixel_Size"]["Xaxis"])
+    except (KeyError, TypeError, IndexError):
+        return None
+
+
+def positive(value: Any) -> float | None:
+    """Return a number above 0, None for anything else."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if np.isfinite(number) and number > 0 else None

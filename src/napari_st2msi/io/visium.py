@@ -140,7 +140,11 @@ def um_per_unit(xy: NDArray[np.floating], row: NDArray[Any], column: NDArray[Any
     GeometryProblem
         Fewer than three spots, all in a line, or not on the lattice.
     """
-    row, column = np.asarray(row, dtype=np.float64), np.asarray(column, dtype=np.float64)
+    row, column = (
+        pd.to_numeric(pd.Series(values), errors="coerce").to_numpy(dtype=np.float64) for values in (row, column)
+    )
+    if not np.isfinite([row, column]).all():
+        raise GeometryProblem("Some spots have no place on Visium's lattice, so their size in µm is unknown.")
     lattice = np.column_stack([column * PITCH_UM / 2, row * PITCH_UM * np.sqrt(3) / 2, np.ones(len(row))])
     if len(lattice) < 3 or np.linalg.matrix_rank(lattice - [*lattice[0, :2], 0]) < 3:
         raise GeometryProblem(
