@@ -168,3 +168,10 @@ def test_peaks_are_ions_of_the_section(tmp_path: Path) -> None:
     assert section.msi.n_vars == 3
     assert section.msi.X.all()
     assert any("3 highest peaks" in note for note in section.notes)
+
+
+@pytest.mark.parametrize("name", ["Example_Continuous", "Example_Processed"])
+def test_peaks_of_coarse_real_curves_lie_on_points_that_were_measured(real_data: Path, name: str) -> None:
+    section = read_imzml(real_data / "pyimzml_examples" / f"{name}.imzML")
+    assert section.msi.n_vars == 200
+    assert section.msi.X.any(axis=0).all()

@@ -30,7 +30,8 @@ def pick_peaks(
     curves are its local maxima, peaks of centroids all its points. Others are averaged in bins one
     tolerance wide (at least 1 ppm, and a quarter of the distance of the points of a curve): peaks are
     local maxima of the smoothed bins, at the mean m/z of the signal in the highest bin and its
-    neighbours. Going down from the highest, a peak is left out when its window would overlap that of
+    neighbours; for curves at the nearest point of a spectrum, since a window between two points would
+    read nothing. Going down from the highest, a peak is left out when its window would overlap that of
     one taken before. Spectra count as stored, before any normalisation.
 
     Parameters
@@ -73,13 +74,14 @@ def _mean_in_bins(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     from scipy.ndimage import gaussian_filter1d
 
-    bins, reach = None, 1
+    bins, reach, axis = None, 1, np.zeros(0)
     for chunk in chunks(index, progress=progress, cancelled=cancelled):
         if len(chunk.intensity) == 0:
             continue
         if bins is None:
             # A curve sampled more coarsely than the tolerance must not fall apart into its points.
-            spacing = _spacing_ppm(chunk) if index.profile else 0.0
+            axis = _longest_axis(chunk) if index.profile else axis
+            spacing = _spacing_ppm(axis)
             width = max(ppm, spacing / 4)
             bins, reach = _Bins(width), max(1, int(np.ceil(2 * spacing / width)))
         bins.add(chunk)
@@ -92,19 +94,31 @@ def _mean_in_bins(
     around = np.clip(around, 0, len(signal) - 1)
     top = np.unique(np.take_along_axis(around, signal[around].argmax(axis=1)[:, None], axis=1))
     moment = moment[top - 1] + moment[top] + moment[top + 1]
-    return moment / (signal[top - 1] + signal[top] + signal[top + 1]), height[top] / len(index)
+    mz = moment / (signal[top - 1] + signal[top] + signal[top + 1])
+    return (_nearest(axis, mz) if len(axis) else mz), height[top] / len(index)
 
 
-def _spacing_ppm(chunk: Chunk) -> float:
-    """Return how far neighbouring points of the chunk's longest spectrum are apart, in ppm.
+def _longest_axis(chunk: Chunk) -> NDArray[np.float64]:
+    """Return the m/z points of the chunk's longest spectrum, ascending."""
+    longest = int(np.diff(chunk.start).argmax())
+    return np.unique(chunk.mz[chunk.start[longest] : chunk.start[longest + 1]].astype(np.float64))
+
+
+def _nearest(axis: NDArray[np.float64], mz: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the point of the axis that is nearest to each m/z."""
+    right = np.minimum(np.searchsorted(axis, mz), len(axis) - 1)
+    left = np.maximum(right - 1, 0)
+    return np.where(mz - axis[left] < axis[right] - mz, axis[left], axis[right])
+
+
+def _spacing_ppm(axis: NDArray[np.float64]) -> float:
+    """Return how far neighbouring points of a spectrum are apart, in ppm; 0 for fewer than two.
 
     Spacing varies along the m/z axis: it is the median within an eighth of the points, where that is
     largest. Gaps, where points without signal were dropped, do not count, being few.
     """
-    longest = int(np.diff(chunk.start).argmax())
-    mz = np.unique(chunk.mz[chunk.start[longest] : chunk.start[longest + 1]].astype(np.float64))
-    mz = mz[mz >= 1]
-    steps = np.diff(mz) / mz[1:] * 1e6
+    axis = axis[axis >= 1]
+    steps = np.diff(axis) / axis[1:] * 1e6
     return max((float(np.median(part)) for part in np.array_split(steps, 8) if len(part)), default=0.0)
 
 
