@@ -90,8 +90,8 @@ class Section:
         """
         if self.roles.st is None:
             raise DataProblem(
-                f"Section '{self.name}' has no table of genes. Choose the ST table in the Data dock, "
-                "or open the ST data first."
+                f"Section '{self.name}' has no table of genes. Open ST data, or ST and MSI together; "
+                "if a table here holds genes, say which when opening (Roles in the Data dock)."
             )
         return self._table(self.roles.st, self.roles.st_element, SYSTEM)
 

@@ -67,13 +67,13 @@ def msi_scale(xy: NDArray[np.floating], opening: Opening, *, known_um: float | N
 
 def _irregular(xy: NDArray[np.float64], size: float | None, um_per_unit: float | None) -> MsiScale:
     factor, notes = um_per_unit or 1.0, []
-    if um_per_unit is None:
+    if um_per_unit is None and len(xy) > 1:
         notes.append("MSI pixels lie on no regular grid: their positions are taken as µm.")
     if size is None:
         size = spacing(xy) * factor
+        taken = f"the distance between neighbours, {size:.4g} µm," if len(xy) > 1 else f"{size:.4g} µm"
         notes.append(
-            f"The size of an MSI pixel is unknown: the distance between neighbours, {size:.4g} µm, is taken. "
-            "Give the MSI pixel size if that is wrong."
+            f"The size of an MSI pixel is unknown: {taken} is taken. Give the MSI pixel size if that is wrong."
         )
     return MsiScale(factor, (size, size), tuple(notes))
 
