@@ -28,7 +28,6 @@ def simulated(folder: Path) -> None:
     finish(window, window.data)
     for verb in ("Register", "Pair"):
         press(window, window.data, verb)
-    window.viewer.reset_view()
     window.picture(folder / "data.png")
 
     open_dock(window.viewer, "Train")
@@ -51,7 +50,7 @@ def bladder(folder: Path, data: Path) -> None:
     window.viewer.theme = "dark"
     window.open(
         data / "bladder_msi.h5ad",
-        opening=Opening(name="mouse bladder", histology=data / "mouse_urinary_bladder_HE.tif"),
+        opening=Opening(name="mouse bladder", histology=data / "mouse_urinary_bladder_HE.tif", pixel_size_um=10),
     )
     finish(window, window.data)
     open_dock(window.viewer, "Explore")

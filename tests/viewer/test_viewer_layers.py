@@ -157,6 +157,19 @@ def test_before_registration_msi_lies_beside_the_spots_and_afterwards_over_them(
     np.testing.assert_allclose(layer.data_to_world((0, 0)), (0, 0), atol=1e-9)
 
 
+def test_the_ion_looked_at_moves_with_a_new_registration_at_once(viewer, pictures, make_section):
+    from spatialdata.transformations import Affine, set_transformation
+
+    section = make_section(registered=False)
+    show(pictures, section)
+    pictures.show_ion("ion0", "x")
+    turned = Affine(np.array([[0.0, 1, 3], [1, 0, 5], [0, 0, 1]]), ("x", "y"), ("x", "y"))
+    set_transformation(section.sdata[section.roles.msi_element], turned, "st2msi")
+    layers.show_section(viewer, section)
+    total = layers.find(viewer, section, "tic")
+    np.testing.assert_allclose(pictures.layer("measured").extent.world, total.extent.world)
+
+
 def test_a_mirrored_and_turned_registration_is_drawn_where_pairing_puts_it(make_section):
     section = make_section(registered=False)
     from spatialdata.transformations import Affine, set_transformation

@@ -93,7 +93,6 @@ def _main_job(window: Window, out: Path, say: Callable[[str], None]) -> dict[str
         say(f"{verb}: {'MSI onto ST by landmarks' if verb == 'Register' else 'the pixels under each spot'} …")
         press(window, data, verb)
         say(f"  {data.messages.text}")
-    window.viewer.reset_view()
     pictures = {"picture of Data": window.picture(out / "data.png")}
 
     open_dock(window.viewer, "Train")

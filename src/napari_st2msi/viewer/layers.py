@@ -146,7 +146,12 @@ def show_section(viewer: Any, section: Section) -> None:
     if section.has_msi:
         total = np.asarray(section.msi.X.sum(axis=1), dtype=np.float32).ravel()
         high = float(np.nanpercentile(total, 99.5)) if len(total) else 1.0
-        show_values(viewer, section, "tic", pixel_site(section), total, (0.0, high or 1.0), "total ion current", "gray")
+        site = pixel_site(section)
+        show_values(viewer, section, "tic", site, total, (0.0, high or 1.0), "total ion current", "gray")
+        # The ion looked at moves along with a new registration at once; its values follow when they are read.
+        measured = find(viewer, section, "measured")
+        if isinstance(measured, Image) and site.grid is not None:
+            measured.affine = site.affine
     if section.has_st:
         show_spots(viewer, section)
     _scale_bar(viewer)

@@ -177,6 +177,12 @@ class DataDock(Dock):
         overlays.show_only(self.viewer, opened[0].section, self.state.sections)
         self.viewer.reset_view()
         problems = [item.problem for item in opened if item.problem]
+        if request is not None and opened[0].section.has_msi and opened[0].section.summary()["pixel_size_um"] == 1:
+            # Positions that count pixels look just so, and every length on the screen would be wrong.
+            self.choices_group.expand()
+            problems.append(
+                "An MSI pixel is taken as 1 µm, because the file does not say its size. Give it above, under MSI pixel."
+            )
         if problems:
             self.messages.show_warning(" ".join(problems))
         else:

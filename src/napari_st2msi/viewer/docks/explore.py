@@ -211,7 +211,9 @@ class ExploreDock(Dock):
         if ion in gathered.frame.index:
             self._on_ion(ion)
         elif self.table.ions.rowCount():
-            self.state.ion = self.table.ions.ion(0)
+            # Before there are scores the table begins at the lowest m/z, which is often all noise.
+            scored = "r2" in gathered.frame or "mean_intensity" not in gathered.frame
+            self.state.ion = self.table.ions.ion(0) if scored else str(gathered.frame["mean_intensity"].idxmax())
         self._show_buttons()
 
     def _on_unreadable(self, text: str, details: str) -> None:
