@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from napari_st2msi.io.opening import Opening
-from napari_st2msi.viewer.demo import SAMPLE, best_ion, finish, press, put_away
+from napari_st2msi.viewer.demo import SAMPLE, best_ion, finish, press
 from napari_st2msi.viewer.parts.open_dock import open_dock
 from napari_st2msi.viewer.window import Window
 
@@ -32,7 +32,6 @@ def simulated(folder: Path) -> None:
 
     open_dock(window.viewer, "Train")
     press(window, window.train, "Train")
-    put_away(window, "landmarks", "coverage")
     window.picture(folder / "train.png")
 
     open_dock(window.viewer, "Explore")

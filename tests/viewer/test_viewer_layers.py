@@ -311,3 +311,16 @@ def test_pixels_are_left_out_when_the_prediction_is_in_other_units(section, meas
     np.testing.assert_allclose(
         source.values("ion0").residual, guess[:, "ion0"].layers["measured"].ravel() - guess[:, "ion0"].X.ravel()
     )
+
+
+def test_side_by_side_gives_no_cells_to_what_lies_over_the_tissue(viewer, pictures, section, measured, guess):
+    layers.show_section(viewer, section)
+    show(pictures, section, measured, guess)
+    pictures.show_ion("ion0", "x")
+    spots, total = (layers.find(viewer, section, role) for role in ("spots", "tic"))
+    spots.visible, total.visible = True, False
+    pictures.set_grid(True)
+    assert not spots.visible
+    pictures.set_grid(False)
+    assert spots.visible
+    assert not total.visible

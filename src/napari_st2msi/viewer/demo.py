@@ -105,7 +105,6 @@ def _main_job(window: Window, out: Path, say: Callable[[str], None]) -> dict[str
     explore = open_dock(window.viewer, "Explore")
     flat = evaluation.flat()
     state.ion = best_ion(flat)
-    put_away(window, "landmarks", "coverage")
     explore.pictures.set_grid(True)
     pictures["picture of Explore"] = window.picture(out / "explore.png", settle=1.5)
 
@@ -134,13 +133,6 @@ def best_ion(flat: pd.DataFrame) -> str:
     """Return the ion to look at first: of those predicted from genes, the one with the highest R²."""
     chosen = flat[flat["verdict"] == "predicted from genes"]
     return str((chosen if len(chosen) else flat)["r2"].idxmax())
-
-
-def put_away(window: Window, *names: str) -> None:
-    """Hide the layers whose name begins so: they have said what they had to say."""
-    for layer in window.viewer.layers:
-        if layer.name.startswith(names):
-            layer.visible = False
 
 
 def press(window: Window, dock: Dock, verb: str) -> None:

@@ -23,6 +23,9 @@ _TITLE_POINTS = (6.0, 10.0)
 _TITLE_WIDTH = 0.97
 _TITLE_MARGIN = 10
 
+#: What lies over the tissue and is no picture of its own.
+_OVERLAYS: tuple[make.Role, ...] = ("tic", "spots", "coverage", "landmarks_st", "landmarks_msi")
+
 
 class Pictures:
     """Shows one ion of one section as measured, predicted and residual.
@@ -46,6 +49,7 @@ class Pictures:
         self._sites: dict[str, make.Site] = {}
         self._busy = False
         self._fitted: Section | None = None
+        self._aside: list[Any] = []
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.canvas.events.size.connect(self._on_canvas)
@@ -199,11 +203,21 @@ class Pictures:
         zoomed = before / camera.zoom
         self.viewer.canvas.grid.stride = 1
         self.viewer.canvas.grid.enabled = side_by_side
+        self._put_aside(side_by_side)
         self.on |= set(self.available)
         self.arrange()
         self.viewer.fit_to_view()
         if zoomed > 1.05:
             camera.zoom, camera.center = camera.zoom * zoomed, centre
+
+    def _put_aside(self, side_by_side: bool) -> None:
+        """Hide what only means something over another layer, which would take cells of its own; or bring it back."""
+        if side_by_side and self.section is not None:
+            found = [make.find(self.viewer, self.section, role) for role in _OVERLAYS]
+            self._aside = [layer for layer in found if layer is not None and layer.visible]
+        with self._by_ourselves():
+            for layer in self._aside:
+                layer.visible = not side_by_side
 
     def arrange(self) -> None:
         """Make visible what should be, in the best shape of a grid."""

@@ -35,7 +35,7 @@ from napari_st2msi.viewer.parts.empty import EmptyState
 from napari_st2msi.viewer.parts.fields import words_for
 from napari_st2msi.viewer.parts.open_dock import open_dock
 from napari_st2msi.viewer.parts.recipe_form import RecipeForm
-from napari_st2msi.viewer.parts.style import Look
+from napari_st2msi.viewer.parts.style import Look, look_of
 from napari_st2msi.viewer.parts.words import Words
 
 if TYPE_CHECKING:
@@ -96,6 +96,7 @@ class TrainDock(Dock):
             form.changed.connect(partial(self._on_choice, part))
             form.refused.connect(self._refresh)
         self.live = LiveScore()
+        self.live.set_colour(look_of(self.viewer).good)
         self.body.addWidget(self.live)
         self.scores = ScoresView()
         self.scores_group = self.add_group("Scores on held-out spots", self.scores)
@@ -294,7 +295,7 @@ class TrainDock(Dock):
 
     def on_look(self, look: Look) -> None:
         """Draw the live score in the colours of the theme."""
-        if hasattr(self, "live"):
+        if hasattr(self, "live"):  # the first look comes before the parts
             self.live.set_colour(look.good)
 
     def _on_choice(self, part: str, value: Any) -> None:
