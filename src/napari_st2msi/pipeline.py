@@ -30,7 +30,7 @@ def open_section(
     msi: str | Path | None = None,
     *,
     opening: Opening | None = None,
-    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> Section:
     """Open anything this package reads; see `napari_st2msi.io.open.open_any`.
@@ -81,7 +81,7 @@ def pair(
     section: Section,
     choices: Pairing | None = None,
     *,
-    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> PairedDataset:
     """Give every spot its ions and keep the result in the section as table `msi_on_st`."""
@@ -104,7 +104,7 @@ def evaluate(
     paired: PairedDataset,
     recipe: Recipe | None = None,
     *,
-    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
     scored: Callable[[float], None] | None = None,
 ) -> Evaluation:
@@ -125,7 +125,7 @@ def train(
     recipe: Recipe | None = None,
     *,
     evaluation: Evaluation | None = None,
-    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> TrainedModel:
     """Fit the model of the recipe on all covered spots; scores of `evaluation` travel with it."""

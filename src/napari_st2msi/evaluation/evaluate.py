@@ -108,7 +108,7 @@ def cross_validate(
     paired: PairedDataset,
     recipe: Recipe | None = None,
     *,
-    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
     scored: Callable[[float], None] | None = None,
 ) -> Evaluation:

@@ -43,7 +43,7 @@ def read_h5ad(
     msi: Path | None = None,
     opening: Opening | None = None,
     *,
-    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> Section:
     """Read one .h5ad (ST or MSI), or two that belong together.
@@ -79,7 +79,7 @@ def read_h5mu(
     path: Path,
     opening: Opening | None = None,
     *,
-    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> Section:
     """Read a MuData file: the modality with m/z is MSI, the other one ST.

@@ -28,7 +28,7 @@ def read_imzml(
     path: Path,
     opening: Opening | None = None,
     *,
-    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> Section:
     """Read ion images from an .imzML file and the .ibd file beside it.

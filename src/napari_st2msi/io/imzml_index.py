@@ -113,7 +113,7 @@ class ImzmlIndex:
 def read_index(
     path: Path,
     *,
-    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> ImzmlIndex:
     """Read the index of an imzML file and check that the .ibd file beside it is the right one, whole.

@@ -50,7 +50,7 @@ def chunks(
     index: ImzmlIndex,
     *,
     most_rows: int = _POINTS,
-    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> Iterator[Chunk]:
     """Go once through all spectra, in the order in which they lie in the .ibd file.
@@ -116,7 +116,7 @@ def read_ions(
     ppm: float,
     *,
     normalisation: Normalisation = "none",
-    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> IonReading:
     """Read the intensity of each ion in each spectrum.

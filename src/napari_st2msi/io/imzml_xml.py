@@ -86,7 +86,7 @@ class Spectra:
 def read_xml(
     path: Path,
     *,
-    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> tuple[Header, Spectra]:
     """Read the XML of an imzML file without ever holding more than a few spectra of it.

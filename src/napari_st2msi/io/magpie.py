@@ -63,7 +63,7 @@ def read_magpie(
     path: Path,
     opening: Opening | None = None,
     *,
-    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> Section:
     """Read counts, intensities and landmarks of a MAGPIE project.

@@ -27,7 +27,7 @@ def open_any(
     msi: Path | None = None,
     opening: Opening | None = None,
     *,
-    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> Section:
     """Open one file or folder, or two: ST and MSI.

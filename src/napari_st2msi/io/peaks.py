@@ -21,7 +21,7 @@ def pick_peaks(
     n_peaks: int,
     ppm: float,
     *,
-    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> NDArray[np.float64]:
     """Return the m/z of the highest peaks of the mean spectrum, ascending.

@@ -142,7 +142,7 @@ class Simulation:
 def simulate(
     choices: SampleChoices | None = None,
     *,
-    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
     **changes: Any,
 ) -> Simulation:

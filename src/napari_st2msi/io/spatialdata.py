@@ -34,7 +34,7 @@ def read_spatialdata(
     path: Path,
     opening: Opening | None = None,
     *,
-    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> Section:
     """Read a SpatialData zarr of any layout; images and points stay on disk until they are looked at.

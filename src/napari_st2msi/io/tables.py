@@ -62,7 +62,7 @@ def read_table(
     path: Path,
     opening: Opening | None = None,
     *,
-    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> Section:
     """Read MSI from CSV or TSV, gzipped or not: a pixel a row with x, y and a column per m/z.
@@ -110,7 +110,7 @@ def read_table(
 def read_ion_table(
     path: Path,
     *,
-    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> IonTable:
     """Read a table whose header holds m/z, in blocks of rows.

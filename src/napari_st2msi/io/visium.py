@@ -163,7 +163,7 @@ def read_visium(
     path: Path,
     opening: Opening | None = None,
     *,
-    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> Section:
     """Read a Space Ranger `outs` folder of either generation through `spatialdata_io.visium`.

@@ -50,7 +50,7 @@ class Predictor(ABC):
         train: PairedDataset,
         *,
         validation: PairedDataset | None = None,
-        progress: Progress = Progress(),  # noqa: B008 (stateless)
+        progress: Progress = Progress(),
         cancelled: Callable[[], bool] = never,
     ) -> Self:
         """Fit on training spots.

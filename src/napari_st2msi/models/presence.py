@@ -24,7 +24,7 @@ def fit_presence(
     folds: Sequence[InnerFold],
     *,
     learned: NDArray[np.bool_] | None = None,
-    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> Linear:
     """Fit one logistic regression an ion; the result is linear in the log odds.

@@ -46,7 +46,7 @@ def fit_ridge(
     *,
     present: NDArray[np.bool_] | None = None,
     learned: NDArray[np.bool_] | None = None,
-    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> Linear:
     """Fit ridge with a penalty for each target, chosen on inner folds.

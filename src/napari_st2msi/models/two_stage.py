@@ -52,7 +52,7 @@ class TwoStage(Predictor):
         train: PairedDataset,
         *,
         validation: PairedDataset | None = None,
-        progress: Progress = Progress(),  # noqa: B008 (stateless)
+        progress: Progress = Progress(),
         cancelled: Callable[[], bool] = never,
     ) -> Self:
         """Fit on training spots; `validation` is not needed and not looked at."""

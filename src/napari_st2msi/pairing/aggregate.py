@@ -24,7 +24,7 @@ def aggregate(
     values: Any,
     *,
     mean: bool = True,
-    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> NDArray[np.floating]:
     """Return the value of every spot: W·X/ΣW, or W·X where a total is wanted.

@@ -60,7 +60,7 @@ def pair_section(
     section: Section,
     choices: Pairing,
     *,
-    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> PairingResult:
     """Pair the MSI pixels of a registered section with its ST spots. The section is not changed.

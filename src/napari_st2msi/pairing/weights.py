@@ -33,7 +33,7 @@ def pair_weights(
     pixels: Outlines,
     choices: Pairing,
     *,
-    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> csr_matrix:
     """Return the weight of every pixel in every spot, by the method of the choices.
@@ -78,7 +78,7 @@ def overlap_areas(
     spots: Outlines,
     pixels: Outlines,
     *,
-    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> csr_matrix:
     """Return the exact area in µm² that every spot shares with every pixel.

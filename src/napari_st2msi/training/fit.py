@@ -25,7 +25,7 @@ def fit_model(
     recipe: Recipe | None = None,
     *,
     evaluation: Evaluation | None = None,
-    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> TrainedModel:
     """Fit on all spots that have measured ions.

@@ -64,7 +64,7 @@ def gather(
     evaluation: Evaluation | None,
     prediction: AnnData | None,
     *,
-    progress: Progress = Progress(),  # noqa: B008 (stateless)
+    progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> Gathered:
     """Put together what Explore shows.
