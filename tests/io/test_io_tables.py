@@ -61,7 +61,7 @@ def test_sma_layout(tmp_path: Path) -> None:
     assert not section.has_st
     np.testing.assert_allclose(section.msi.X, table.iloc[:, 2:].to_numpy(), rtol=1e-6)
     np.testing.assert_allclose(section.msi.var["mz"], [700, 712.5, 725])
-    np.testing.assert_allclose(section.msi.obsm["spatial"], table[["x", "y"]].to_numpy() * 100)
+    np.testing.assert_allclose(section.msi.obsm["spatial"], table[["x", "y"]].to_numpy() * 100, atol=1e-9)
     assert section.summary()["pixel_size_um"] == pytest.approx(100)
     assert section.notes == ()
 

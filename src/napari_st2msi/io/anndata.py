@@ -19,7 +19,7 @@ from napari_st2msi.io.regions import Layout, find_column, largest, side_by_side
 from napari_st2msi.io.tables import mz_of
 from napari_st2msi.io.units import MsiScale, metaspace_pixel, msi_scale
 from napari_st2msi.ions import has_mz
-from napari_st2msi.paired import check_values
+from napari_st2msi.paired import check_values, dense
 from napari_st2msi.progress import Progress, check, never
 from napari_st2msi.section import Section
 
@@ -261,7 +261,7 @@ def positions(table: AnnData, what: str | None) -> NDArray[np.float64]:
     """
     for key in _OBSM:
         if key in table.obsm:
-            xy = pd.DataFrame(np.asarray(table.obsm[key])).iloc[:, :2]
+            xy = pd.DataFrame(dense(table.obsm[key])).iloc[:, :2]
             break
     else:
         lower = {str(column).lower(): column for column in table.obs.columns}
