@@ -123,6 +123,11 @@ class Section:
             )
         return self._table(self.roles.msi, self.roles.msi_element, MSI_SYSTEM)
 
+    @cached_property
+    def total_ions(self) -> NDArray[np.float32]:
+        """(pixels,) float32, the sum over ions; kept by `forget_caches`, which is about places and roles."""
+        return np.asarray(self.msi.X.sum(axis=1), dtype=np.float32).ravel()
+
     @property
     def has_msi(self) -> bool:
         """Whether the section has a table of ions."""

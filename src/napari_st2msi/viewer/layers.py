@@ -144,7 +144,7 @@ def show_section(viewer: Any, section: Section) -> None:
     if section.roles.image is not None:
         show_histology(viewer, section)
     if section.has_msi:
-        total = np.asarray(section.msi.X.sum(axis=1), dtype=np.float32).ravel()
+        total = section.total_ions
         high = float(np.nanpercentile(total, 99.5)) if len(total) else 1.0
         site = pixel_site(section)
         show_values(viewer, section, "tic", site, total, (0.0, high or 1.0), "total ion current", "gray")

@@ -20,7 +20,7 @@ from napari_st2msi.section import Section
 from napari_st2msi.viewer import overlays
 from napari_st2msi.viewer.docks.data_found import FoundView, RolesView, work_in_words
 from napari_st2msi.viewer.docks.data_open import OpenView, Request, opening_for_roles
-from napari_st2msi.viewer.docks.data_opened import Opened, open_request, open_sample
+from napari_st2msi.viewer.docks.data_opened import Opened, derive, open_request, open_sample
 from napari_st2msi.viewer.docks.data_steps import (
     PairView,
     RegisterView,
@@ -208,7 +208,9 @@ class DataDock(Dock):
         file, transform = self.register_view.file, self.register_view.transform.value()
 
         def call(*, progress: Progress, cancelled: Callable[[], bool]) -> Any:
-            return pipeline.register(section, file, transform=transform)
+            registration = pipeline.register(section, file, transform=transform)
+            derive(section)
+            return registration
 
         self._start("Registering", call, partial(self._on_registered, section))
 

@@ -51,11 +51,17 @@ def open_sample(name: str, *, progress: Progress, cancelled: Callable[[], bool])
     return [_ready(section) for section in simulation.sections]
 
 
-def _ready(section: Section) -> Opened:
+def derive(section: Section) -> None:
     """Derive here, in the background, what the window asks for first; the section remembers it."""
     section.summary()
     if section.has_st:
         _ = section.spots
+    if section.has_msi:
+        _ = section.total_ions
+
+
+def _ready(section: Section) -> Opened:
+    derive(section)
     if not section.paired:
         return Opened(section)
     try:
