@@ -88,10 +88,6 @@ class PairedDataset:
         """Return the spots chosen by a boolean mask or an array of positions."""
         return PairedDataset(self.genes[spots].copy(), self.ions[spots].copy())
 
-    def with_ions(self, ions: NDArray[Any] | Sequence[str]) -> PairedDataset:
-        """Return all spots with the chosen ions only."""
-        return PairedDataset(self.genes, self.ions[:, ions].copy())
-
     @classmethod
     def concat(cls, parts: Sequence[PairedDataset]) -> PairedDataset:
         """Put several sections together, on the genes and ions that all of them have.

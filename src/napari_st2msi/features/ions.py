@@ -61,11 +61,6 @@ class IonScale:
         """(ions,) whether an ion is present in enough training spots to be learned."""
         return self.n_present_ >= self.choices.min_spots
 
-    @property
-    def always_(self) -> NDArray[np.bool_]:
-        """(ions,) whether an ion is present in every training spot."""
-        return self.n_present_ == self.n_spots_
-
     def forward(self, ions: AnnData) -> NDArray[np.float64]:
         """Return (spots, ions) float64 on the scale models learn on.
 
