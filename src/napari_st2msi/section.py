@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,10 @@ SYSTEM = "st2msi"
 MSI_SYSTEM = "st2msi_msi"
 #: Key of this package in `SpatialData.attrs`.
 ATTRS = "st2msi"
+#: Where a registration bends the MSI: columns of the bent pixels that say where their centres come to lie.
+CENTRE = ("centre_x", "centre_y")
+#: Columns of the ST table on how far to trust the registration at each spot (0 to 1), and the error expected (µm).
+CONFIDENCE, EXPECTED_ERROR = "registration_confidence", "registration_error_um"
 
 
 class Section:
@@ -148,7 +153,10 @@ class Section:
 
     @property
     def msi_to_st(self) -> NDArray[np.float64] | None:
-        """(3, 3) affine from ``st2msi_msi`` to ``st2msi`` in µm; None until registered."""
+        """(3, 3) affine from ``st2msi_msi`` to ``st2msi`` in µm; None until registered.
+
+        Where the registration bends the MSI this is the nearest affine; `pixels` and `msi_xy_in_st` are exact.
+        """
         if not self.has_msi or self.roles.msi_element is None:
             return None
         own = self._matrix(self.roles.msi_element, MSI_SYSTEM)
@@ -162,8 +170,37 @@ class Section:
         """Whether MSI lies over ST."""
         return self.msi_to_st is not None
 
+    @property
+    def warped_element(self) -> str | None:
+        """Name of the element with the pixels' outlines over the ST, where no affine says it exactly; else None.
+
+        A registration that bends the MSI puts it there, and it counts while the MSI lies as that
+        registration laid it: not after another tool aligned it anew.
+        """
+        laid, matrix = self.attrs.get("warped"), self.msi_to_st
+        if not laid or matrix is None or self.roles.msi_element is None:
+            return None
+        name = warped_name(self.roles.msi_element)
+        holds = laid.get("element") == name and name in self.sdata and same_place(laid.get("msi_to_st"), matrix)
+        return name if holds else None
+
+    @property
+    def msi_xy_in_st(self) -> NDArray[np.float64]:
+        """(pixels, 2) centres of the MSI pixels in µm of the ST (``st2msi``), exact also where MSI is bent.
+
+        Raises
+        ------
+        GeometryProblem
+            The section is not registered.
+        """
+        matrix = self.msi_to_st
+        if matrix is None or self.warped_element is not None:
+            return self.pixels(SYSTEM).centres
+        centres = np.asarray(self.msi.obsm["spatial"], dtype=float)
+        return centres @ matrix[:2, :2].T + matrix[:2, 2]
+
     def pixels(self, system: str = SYSTEM) -> Outlines:
-        """Outlines of the MSI pixels in µm.
+        """Outlines of the MSI pixels in µm; over the ST they are exact also where the registration bends them.
 
         Parameters
         ----------
@@ -180,6 +217,8 @@ class Section:
                 f"MSI and ST of section '{self.name}' are not registered yet, so it is unknown which pixel "
                 "lies over which spot. Register first: with landmarks, or by saying that both share one frame."
             )
+        if system == SYSTEM and (warped := self.warped_element) is not None:
+            return self._warped(warped)
         return self._outlines(self.msi, self.roles.msi_element, system)
 
     # -- what pairing and prediction left -------------------------------------------------------
@@ -282,6 +321,17 @@ class Section:
         key = table.uns["spatialdata_attrs"]["instance_key"]
         return outlines_of(self.sdata[element], table.obs[key].to_numpy(), matrix, name=element)
 
+    def _warped(self, name: str) -> Outlines:
+        """Return bent pixels with the centres that were transformed, which are not quite the polygons' centroids."""
+        outlines, element = self._outlines(self.msi, name, SYSTEM), self.sdata[name]
+        if not set(CENTRE) <= set(element.columns):
+            return outlines
+        key = self.msi.uns["spatialdata_attrs"]["instance_key"]
+        centres = element.loc[self.msi.obs[key].to_numpy(), list(CENTRE)].to_numpy(dtype=float)
+        matrix = self._matrix(name, SYSTEM)
+        assert matrix is not None
+        return replace(outlines, centres=centres @ matrix[:2, :2].T + matrix[:2, 2])
+
     def _matrix(self, element: str, system: str) -> NDArray[np.float64] | None:
         from spatialdata.transformations import get_transformation
 
@@ -290,6 +340,19 @@ class Section:
             return None
         matrix = known[system].to_affine_matrix(("x", "y"), ("x", "y"))
         return np.asarray(matrix, dtype=float)
+
+
+def warped_name(element: str) -> str:
+    """Return the name of the element that holds the bent pixels of another."""
+    return f"{element}_warped"
+
+
+def same_place(one: Any, other: NDArray[np.float64]) -> bool:
+    """Tell whether two (3, 3) affines in µm put a section of some cm at the same place, to a hundredth of a µm."""
+    if np.shape(one) != (3, 3):
+        return False
+    away = np.abs(np.asarray(one, dtype=float) - other)
+    return bool((away[:2, :2] < 1e-7).all() and (away[:2, 2] < 1e-2).all())
 
 
 def _shallow(table: AnnData) -> AnnData:

@@ -27,7 +27,16 @@ if TYPE_CHECKING:
 _METADATA = ("zarr.json", ".zarray", ".zmetadata")
 _CODECS = ("codecs", "filters", "compressor")
 #: What this package writes down has these kinds of values.
-_KINDS = {"version": int, "name": str, "group": str, "roles": dict, "pairing": dict, "registration": dict}
+_KINDS = {
+    "version": int,
+    "name": str,
+    "group": str,
+    "roles": dict,
+    "pairing": dict,
+    "registration": dict,
+    "registration_history": list,
+    "warped": dict,
+}
 
 
 def read_spatialdata(

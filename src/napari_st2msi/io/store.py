@@ -12,17 +12,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
 from napari_st2msi.errors import FileProblem
 from napari_st2msi.io.landmarks import FIXED, MOVING
 from napari_st2msi.roles import PAIRED_TABLE, PREDICTED_TABLE
-from napari_st2msi.section import Section
+from napari_st2msi.section import CONFIDENCE, EXPECTED_ERROR, Section, warped_name
 
 if TYPE_CHECKING:
+    from anndata import AnnData
+    from geopandas import GeoDataFrame
     from spatialdata import SpatialData
 
 #: Version of what this package writes into `SpatialData.attrs`.
 LAYOUT = 1
-_OURS = {"tables": (PAIRED_TABLE, PREDICTED_TABLE), "points": (FIXED, MOVING)}
+_OURS: dict[str, tuple[str, ...]] = {"tables": (PAIRED_TABLE, PREDICTED_TABLE), "points": (FIXED, MOVING)}
 _ROOT_FILES = ("zarr.json", ".zgroup")
 #: Files that say how an array or group is built. Everything else is content and never changed in place.
 _METADATA = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
@@ -42,8 +46,8 @@ def save(section: Section, path: Path | None = None, *, overwrite: bool = False)
         was still reading from were replaced as a whole.
     path
         Where to. None updates the zarr that the section was opened from: paired and predicted tables,
-        landmarks, all shapes, whatever is new, transformations and attributes. Images, labels, and the
-        measured tables stay as they are on disk.
+        landmarks, shapes that changed, whatever is new, the confidence of the registration, transformations
+        and attributes. Images, labels, and the measured tables stay as they are on disk.
     overwrite
         Replace a zarr that is already at `path`.
 
@@ -74,12 +78,12 @@ def save(section: Section, path: Path | None = None, *, overwrite: bool = False)
             if whole:
                 _shell(section.sdata).write(new)
             else:
-                _update(section.sdata, new)
+                _update(section, new)
         was_backed = _backed_by(section.sdata, target)
         _swap(new, target, old)
     except OSError as error:
         _remove(new)
-        raise FileProblem(_in_words(error, target)) from error
+        raise FileProblem(in_words(error, target)) from error
     except BaseException:
         _remove(new)
         raise
@@ -180,23 +184,67 @@ def _linked(origin: Path, link: Path) -> bool:
     return True
 
 
-def _update(sdata: SpatialData, store: Path) -> None:
-    """Bring a clone of the store that `sdata` was read from up to date."""
-    shell = _shell(sdata)
+def _update(section: Section, store: Path) -> None:
+    """Bring a clone of the store that a section was read from up to date."""
+    shell = _shell(section.sdata)
     shell.path = store
-    for kind, name, _ in list(shell.gen_elements()):
-        element = store / kind / name
-        if kind == "shapes" or name in _OURS.get(kind, ()) or not element.exists():
-            _remove(element)
+    ours = dict(_OURS)
+    if section.roles.msi_element is not None:
+        ours["shapes"] = (warped_name(section.roles.msi_element),)
+    for kind, name, element in list(shell.gen_elements()):
+        place = store / kind / name
+        if place.exists() and kind == "shapes":
+            changed = not _same_shapes(element, place)
+        else:
+            changed = not place.exists() or name in ours.get(kind, ())
+        if changed:
+            _remove(place)
             shell.write_element(name)
-    for kind, names in _OURS.items():
+    for kind, names in ours.items():
         for name in names:
             if name not in shell:
                 _remove(store / kind / name)
+    if section.roles.st is not None:
+        _update_spots(section.sdata.tables[section.roles.st], store / "tables" / section.roles.st)
     for _, name, _ in list(shell.gen_spatial_elements()):
         shell.write_transformations(name)
     shell.write_attrs()
     shell.write_consolidated_metadata()
+
+
+def _same_shapes(element: GeoDataFrame, place: Path) -> bool:
+    """Tell whether a store has the very shapes; what cannot be told is not the same."""
+    import geopandas
+
+    file = place / "shapes.parquet"
+    if not file.is_file():
+        return False
+    before = geopandas.read_parquet(file)
+    # Frames compare geometries by identity of objects; their coordinates say it.
+    name = element.geometry.name
+    return bool(
+        len(before) == len(element)
+        and list(before.columns) == list(element.columns)
+        and before.index.equals(element.index)
+        and (before.geometry.to_wkb() == element.geometry.to_wkb()).all()
+        and pd.DataFrame(before.drop(columns=name)).equals(pd.DataFrame(element.drop(columns=name)))
+    )
+
+
+def _update_spots(table: AnnData, place: Path) -> None:
+    """Write what is known of spots anew where the confidence of the registration came, went or changed."""
+    import anndata
+    import zarr
+
+    group = zarr.open_group(place, mode="r+")
+    before = anndata.io.read_elem(group["obs"])
+    kept = [column for column in (CONFIDENCE, EXPECTED_ERROR) if column in before]
+    if kept == [column for column in (CONFIDENCE, EXPECTED_ERROR) if column in table.obs] and before[kept].equals(
+        table.obs[kept]
+    ):
+        return
+    _remove(place / "obs")
+    anndata.io.write_elem(group, "obs", table.obs)
 
 
 def _shell(sdata: SpatialData) -> SpatialData:
@@ -234,7 +282,8 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _in_words(error: OSError, target: Path) -> str:
+def in_words(error: OSError, target: Path) -> str:
+    """Say why a file or folder could not be written."""
     if error.errno in _FULL:
         return f"The disk is full: '{target}' was not written, and what was there is unchanged. Free some space."
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,12 +18,16 @@ from napari_st2msi.pairing.weights import BY_AREA, pair_weights
 from napari_st2msi.progress import Progress, check, never
 from napari_st2msi.recipe import Pairing
 from napari_st2msi.roles import PAIRED_TABLE, table_regions
-from napari_st2msi.section import Section
+from napari_st2msi.section import CONFIDENCE, EXPECTED_ERROR, MSI_SYSTEM, Section
 from napari_st2msi.shapes import Outlines, squares
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from scipy.sparse import csr_matrix
+
+
+#: What a spot came by in pairing and registration; the last two where they are known.
+_COLUMNS = ("coverage", "n_pixels", CONFIDENCE, EXPECTED_ERROR)
 
 
 @dataclass(frozen=True)
@@ -127,9 +131,10 @@ def keep(section: Section, result: PairingResult) -> None:
     """Put a pairing into the section as table `msi_on_st`, in the place of an earlier one.
 
     The table annotates the ST element with the instances of the ST table. `obs` has `section`,
-    `coverage` and `n_pixels`; `obsm["weights"]` the (spots, pixels) weights of the kept spots;
-    `uns["pairing"]` the choices. The section remembers the choices and the registration they were
-    made under, so that `stale` can tell when to pair again.
+    `coverage` and `n_pixels`, and the confidence of the registration where it is known;
+    `obsm["weights"]` the (spots, pixels) weights of the kept spots; `uns["pairing"]` the choices. The
+    section remembers the choices and the registration they were made under, so that `stale` can tell
+    when to pair again.
     """
     from anndata import AnnData
     from spatialdata.models import TableModel
@@ -139,7 +144,7 @@ def keep(section: Section, result: PairingResult) -> None:
     ions, genes = result.dataset.ions, result.dataset.genes
     table = AnnData(
         X=ions.X,
-        obs=genes.obs[[region, key, "section", "coverage", "n_pixels"]].copy(),
+        obs=genes.obs[[region, key, "section", *(c for c in _COLUMNS if c in genes.obs)]].copy(),
         var=ions.var.copy(),
         obsm={"spatial": result.dataset.xy, "weights": result.weights[result.kept]},
         uns={"pairing": result.choices.model_dump(exclude_none=True)},
@@ -152,6 +157,7 @@ def keep(section: Section, result: PairingResult) -> None:
         pairing={
             "choices": result.choices.model_dump(mode="json"),
             "msi_to_st": None if matrix is None else matrix.tolist(),
+            "bent_by": _bent_by(section),
             "warnings": list(result.warnings),
         }
     )
@@ -175,7 +181,7 @@ def stored(section: Section) -> PairedDataset:
             "its ST table, or are there twice. Pair again."
         )
     genes = st[rows].copy()
-    for column in ("coverage", "n_pixels"):
+    for column in _COLUMNS:
         if column in ions.obs:
             genes.obs[column] = ions.obs[column].to_numpy()
     from anndata import AnnData
@@ -215,9 +221,19 @@ def stale(section: Section) -> str | None:
         return "The MSI pixels are others than when they were paired. Pair again."
     xy = np.column_stack([section.msi.obsm["spatial"], np.ones(section.msi.n_obs)])
     moved = np.linalg.norm(xy @ (now - np.asarray(before, dtype=float))[:2].T, axis=1).max()
-    if moved > 1e-3:
+    bent = remembered.get("bent_by"), _bent_by(section)
+    if moved > 1e-3 and bent == (None, None):
         return f"The registration changed after pairing: MSI moved by up to {moved:,.1f} µm. Pair again."
+    if moved > 1e-3 or bent[0] != bent[1]:
+        return "The registration changed after pairing: MSI lies elsewhere. Pair again."
     return None
+
+
+def _bent_by(section: Section) -> str | None:
+    """Return the fingerprint of a registration that no affine tells, None where the affine says it all."""
+    if section.warped_element is None:
+        return None
+    return str(section.attrs.get("registration", {}).get("fingerprint", ""))
 
 
 def _spot_outlines(section: Section, choices: Pairing) -> tuple[Outlines, tuple[str, ...]]:
@@ -235,21 +251,21 @@ def _spot_outlines(section: Section, choices: Pairing) -> tuple[Outlines, tuple[
 
 def _pixel_outlines(section: Section) -> tuple[Outlines, tuple[str, ...]]:
     """Return the pixels as polygons over the ST; those without outlines fill their grid."""
-    pixels = section.pixels()
-    if pixels.corners is not None:
-        return pixels, ()
-    grid, matrix = section.msi_grid, section.msi_to_st
-    assert matrix is not None
-    if grid is not None and len(pixels) > 1:
+    own, grid, matrix = section.pixels(MSI_SYSTEM), section.msi_grid, section.msi_to_st
+    if own.corners is not None or matrix is None:
+        return section.pixels(), ()
+    if grid is not None and len(own) > 1:
         side: float | tuple[float, float] = grid.pitch
-    elif pixels.radius is not None:
-        side = 2 * float(np.median(pixels.radius)) / float(np.sqrt(abs(np.linalg.det(matrix[:2, :2]))))
+    elif own.radius is not None:
+        side = 2 * float(np.median(own.radius))
     else:
-        return pixels, ()
-    corners = squares(np.asarray(section.msi.obsm["spatial"], dtype=float), side)
-    outlines = replace(pixels, radius=None, corners=corners @ matrix[:2, :2].T + matrix[:2, 2])
+        return section.pixels(), ()
     width, height = np.broadcast_to(side, 2)
-    return outlines, (f"The MSI pixels have no outlines; they were taken as {width:g} × {height:g} µm.",)
+    note = f"The MSI pixels have no outlines; they were taken as {width:g} × {height:g} µm."
+    if section.warped_element is not None:  # registration gave them outlines in the same way
+        return section.pixels(), (note,)
+    corners = squares(own.centres, side) @ matrix[:2, :2].T + matrix[:2, 2]
+    return Outlines(section.msi_xy_in_st, corners=corners), (note,)
 
 
 def _select(outlines: Outlines, mask: NDArray[np.bool_]) -> Outlines:
