@@ -1,0 +1,200 @@
+"""The picture of one side in its canvas: computed in the background, one layer a kind, updated in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from napari.layers import Image, Layer
+from numpy.typing import NDArray
+
+from napari_st2msi.progress import Progress, check, never
+from napari_st2msi.registration.views import View, msi_view, st_view
+from napari_st2msi.section import Section
+from napari_st2msi.viewer.layers import KEY, histology, swapped
+
+Side = Literal["moving", "fixed"]
+Kind = Literal["histology", "values", "colours"]
+
+#: Totals stand for the tissue and not for a measure of interest, so colours are left to the landmarks.
+_GREY = {"counts", "tic"}
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A picture as it comes from the background.
+
+    Attributes
+    ----------
+    what, name
+        Which view of `registration.views`, and of which gene or ion.
+    levels
+        A stained section in full resolution, and how its pixels lie in µm.
+    """
+
+    what: str
+    name: str | None
+    view: View
+    levels: tuple[list[Any], NDArray[np.float64]] | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """Which layer shows it."""
+        return "histology" if self.levels is not None else "colours" if self.view.rgb else "values"
+
+    @property
+    def flat(self) -> bool:
+        """Whether it is the same everywhere, so that nothing can be seen in it."""
+        limits = self.view.limits
+        return limits is not None and not limits[0] < limits[1]
+
+
+def draw(
+    section: Section,
+    side: Side,
+    what: str,
+    name: str | None = None,
+    *,
+    progress: Progress = Progress(),
+    cancelled: Callable[[], bool] = never,
+) -> Drawn:
+    """Compute the picture of a side."""
+    view = (st_view if side == "fixed" else msi_view)(section, what, name)
+    check(cancelled)
+    return Drawn(what, name, view, histology(section) if what == "histology" else None)
+
+
+class Picture:
+    """The layers of one side of one section; the one shown last is visible.
+
+    Parameters
+    ----------
+    viewer
+        The canvas.
+    mark
+        How its layers are marked in their metadata.
+    """
+
+    def __init__(self, viewer: Any, mark: str) -> None:
+        self._viewer, self._mark = viewer, mark
+        self._layers: dict[Kind, Image] = {}
+        self._kind: Kind | None = None
+
+    @property
+    def layer(self) -> Image | None:
+        """The layer to be seen, None while there is none."""
+        return None if self._kind is None else self._layers[self._kind]
+
+    def show(self, drawn: Drawn) -> None:
+        """Show a picture."""
+        kind = drawn.kind
+        layer = self._layers.get(kind)
+        if layer is None or layer not in self._viewer.layers:  # not made yet, or deleted by hand
+            layer = self._layers[kind] = _new(drawn)
+            self._insert(layer)
+        elif kind != "histology":
+            _update(layer, drawn)
+        self._kind = kind
+        for each, other in self._layers.items():
+            other.visible = each == kind
+
+    def take_away(self) -> None:
+        """Take the layers out of the canvas."""
+        for layer in self._layers.values():
+            if layer in self._viewer.layers:
+                self._viewer.layers.remove(layer)
+
+    def bring_back(self) -> None:
+        """Put the layers into the canvas again."""
+        for layer in self._layers.values():
+            if layer not in self._viewer.layers:
+                self._insert(layer)
+
+    def forget(self) -> None:
+        """Take the layers away for good, because another section is looked at."""
+        self.take_away()
+        self._layers, self._kind = {}, None
+
+    def _insert(self, layer: Image) -> None:
+        layer.metadata[KEY] = self._mark
+        # Under everything: landmarks and preview lie above, and layers of other docks are hidden.
+        insert(self._viewer, 0, layer)
+
+
+def insert(viewer: Any, place: int, layer: Layer) -> None:
+    """Put a layer into a canvas; the active one stays active, because keys and clicks go there."""
+    with _active_kept(viewer):
+        viewer.layers.insert(place, layer)
+
+
+@contextmanager
+def _active_kept(viewer: Any) -> Iterator[None]:
+    active = viewer.layers.selection.active
+    yield
+    if active is not None and active in viewer.layers:
+        viewer.layers.selection.active = active
+
+
+def _new(drawn: Drawn) -> Image:
+    view = drawn.view
+    look: dict[str, Any] = {"name": view.name, "units": ("um", "um")}
+    if drawn.levels is not None:
+        levels, matrix = drawn.levels
+        several = len(levels) > 1
+        return Image(levels if several else levels[0], rgb=True, multiscale=several, affine=swapped(matrix), **look)
+    if view.rgb:
+        return Image(_with_alpha(view.image), rgb=True, affine=swapped(view.to_um), interpolation2d="nearest", **look)
+    return Image(
+        np.array(view.image, dtype=np.float32),
+        affine=swapped(view.to_um),
+        contrast_limits=_limits(view),
+        colormap=_colormap(drawn.what),
+        interpolation2d="nearest",
+        **look,
+    )
+
+
+def _update(layer: Image, drawn: Drawn) -> None:
+    view = drawn.view
+    image = _with_alpha(view.image) if view.rgb else np.asarray(view.image, dtype=np.float32)
+    replace_data(layer, image, view.to_um)
+    if not view.rgb:
+        layer.contrast_limits_range = layer.contrast_limits = _limits(view)
+        layer.colormap = _colormap(drawn.what)
+    layer.name = view.name
+
+
+def replace_data(layer: Image, image: NDArray[Any], to_um: NDArray[np.float64]) -> None:
+    """Give a layer other pixels, in place where they are as many; and the place where they lie."""
+    affine = swapped(to_um)
+    if not np.allclose(layer.affine.affine_matrix, affine):
+        layer.affine = affine
+    if layer.data.shape == image.shape:
+        # A new array would make napari look at dimensions, extent and texture anew.
+        layer.data[...] = image
+        layer.refresh(extent=False, thumbnail=False)
+    else:
+        layer.data = np.array(image)
+
+
+def _colormap(what: str) -> str:
+    return "gray" if what in _GREY else "viridis"
+
+
+def _limits(view: View) -> tuple[float, float]:
+    """Return limits that napari can draw, also of a picture that is the same everywhere."""
+    assert view.limits is not None
+    low, high = view.limits
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return 0.0, 1.0
+    return (low, high) if low < high else (low - 1.0, low + 1.0)
+
+
+def _with_alpha(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return (rows, columns, 4), so that all colour pictures have one shape of pixel."""
+    if image.shape[2] == 4:
+        return np.array(image, dtype=np.uint8)
+    return np.dstack([image, np.full(image.shape[:2], 255, dtype=np.uint8)])
