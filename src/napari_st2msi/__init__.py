@@ -26,6 +26,8 @@ _HOME = {
     "St2msiError": "errors",
     "open_section": "pipeline",
     "register": "pipeline",
+    "propose_registration": "pipeline",
+    "apply_registration": "pipeline",
     "pair": "pipeline",
     "evaluate": "pipeline",
     "train": "pipeline",

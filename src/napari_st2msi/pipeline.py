@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.progress import Progress, never
@@ -56,25 +56,68 @@ def simulate(**choices: Any) -> Simulation:
     return simulate(**choices)
 
 
-def register(section: Section, landmarks: Any = None, *, transform: str = "affine") -> Registration:
+def register(
+    section: Section, landmarks: Any = None, *, transform: str = "auto", reflection: bool | None = None
+) -> Registration:
     """Lay MSI over ST by landmarks and keep the result in the section.
 
     Parameters
     ----------
     landmarks
-        `Landmarks`, a CSV file of them, or None for those that came with the section.
+        `Landmarks`, a file of them, or None for those that came with the section.
     transform
-        ``affine`` or ``similarity``; both may reflect.
+        ``rigid``, ``similarity``, ``affine``, ``projective`` or ``thin_plate``; ``auto`` for the one that
+        predicts landmarks best when they are left out.
+    reflection
+        Whether the MSI is mirrored; None to find out.
     """
-    from napari_st2msi.registration.landmarks import find_landmarks
-    from napari_st2msi.registration.persistence import apply
-    from napari_st2msi.registration.registration import fit
-    from napari_st2msi.section import MSI_SYSTEM
+    from napari_st2msi.registration.fit import fit
+    from napari_st2msi.registration.landmark_files import find_landmarks
+    from napari_st2msi.registration.surroundings import surroundings
 
-    size = section.pixels(MSI_SYSTEM).diameter
-    registration = fit(find_landmarks(section, landmarks), transform, pixel_size_um=size)
-    apply(section, registration)
+    found = find_landmarks(section, landmarks)
+    registration = fit(found, transform, reflection=reflection, **vars(surroundings(section)))
+    apply_registration(section, registration)
     return registration
+
+
+def propose_registration(
+    section: Section,
+    landmarks: Any = None,
+    *,
+    refine: Literal["affine", "free_form"] = "free_form",
+    progress: Progress = Progress(),
+    cancelled: Callable[[], bool] = never,
+    step: Callable[[float], None] | None = None,
+) -> Registration:
+    """Find from the images how MSI lies over ST. Nothing is applied: look at it first.
+
+    Parameters
+    ----------
+    landmarks
+        `Landmarks` or a file of them, to start from and to be measured by; None for none.
+    refine
+        How far to go: to an affine, or on to a free-form transform.
+    step
+        Called with how well the images agree, as it improves.
+
+    Returns
+    -------
+    Registration
+        Its `trust` says whether to believe it. `apply_registration` keeps it in the section.
+    """
+    from napari_st2msi.registration.automatic import propose
+    from napari_st2msi.registration.landmark_files import find_landmarks
+
+    found = None if landmarks is None else find_landmarks(section, landmarks)
+    return propose(section, found, refine=refine, progress=progress, cancelled=cancelled, step=step)
+
+
+def apply_registration(section: Section, registration: Registration) -> None:
+    """Lay MSI over ST as a registration says, and keep it in the section; the one before is remembered."""
+    from napari_st2msi.registration.persistence import apply
+
+    apply(section, registration)
 
 
 def pair(

@@ -12,7 +12,8 @@ from napari_st2msi.errors import FileProblem, GeometryProblem, RecipeProblem
 from napari_st2msi.io.magpie import read_landmarks
 from napari_st2msi.io.visium import visium_geometry
 from napari_st2msi.registration.landmarks import Landmarks
-from napari_st2msi.registration.registration import Registration, fit
+from napari_st2msi.registration.fit import fit
+from napari_st2msi.registration.registration import Registration
 
 RNG = np.random.default_rng(0)
 MOVING = RNG.uniform(0, 6000, (9, 2))
