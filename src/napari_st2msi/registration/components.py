@@ -19,7 +19,9 @@ _ROWS = 8192
 _GENES = 1500
 
 
-def gene_components(section: Section, n: int = 10) -> NDArray[np.float32]:
+def gene_components(
+    section: Section, n: int = 10, *, genes: NDArray[np.bool_] | None = None, spots: NDArray[np.bool_] | None = None
+) -> NDArray[np.float32]:
     """Return the principal components of gene expression.
 
     Counts are scaled to the median library size, log1p is taken, and the most variable genes are
@@ -31,6 +33,10 @@ def gene_components(section: Section, n: int = 10) -> NDArray[np.float32]:
         A section with ST.
     n
         How many components; fewer come back where the genes have fewer.
+    genes
+        (genes,) which to use; all when None.
+    spots
+        (spots,) which to learn from; all when None.
 
     Returns
     -------
@@ -41,21 +47,23 @@ def gene_components(section: Section, n: int = 10) -> NDArray[np.float32]:
     DataProblem
         There is no ST, values are NaN or negative, or every spot has the same genes.
     """
-    genes = section.st
+    table = section.st if genes is None else section.st[:, genes]
     features = GeneFeatures(Genes(n_top=_GENES))
-    some = _evenly(genes.n_obs, np.arange(genes.n_obs))
+    learned = table[_evenly(np.arange(table.n_obs) if spots is None else np.flatnonzero(spots))]
     try:
-        learned = features.fit(genes[some] if len(some) < genes.n_obs else genes)
+        features.fit(learned)
     except ModelProblem as error:
         raise DataProblem(_FLAT.format("genes", "spot")) from error
-    rotation = _rotation(learned.transform(genes[some]), n, "genes", "spot")
+    rotation = _rotation(features.transform(learned), n, "genes", "spot")
     parts = [
-        rotation.transform(learned.transform(genes[start : start + _ROWS])) for start in range(0, genes.n_obs, _ROWS)
+        rotation.transform(features.transform(table[start : start + _ROWS])) for start in range(0, table.n_obs, _ROWS)
     ]
     return np.concatenate(parts).astype(np.float32)
 
 
-def ion_components(section: Section, n: int = 10, *, tissue: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
+def ion_components(
+    section: Section, n: int = 10, *, tissue: NDArray[np.bool_] | None = None, ions: NDArray[np.bool_] | None = None
+) -> NDArray[np.float32]:
     """Return the principal components of ion intensities.
 
     Each ion is divided by a tenth of its median where present, log1p is taken, which is nearly a
@@ -70,6 +78,8 @@ def ion_components(section: Section, n: int = 10, *, tissue: NDArray[np.bool_] |
     tissue
         (pixels,) which pixels to learn from; all when None. With glass among them, the first component
         tells little more than tissue from glass.
+    ions
+        (ions,) which to use; all when None.
 
     Returns
     -------
@@ -80,12 +90,12 @@ def ion_components(section: Section, n: int = 10, *, tissue: NDArray[np.bool_] |
     DataProblem
         There is no MSI, values are NaN or negative, or every pixel has the same intensities.
     """
-    ions = section.msi
-    check_values(ions.X, "ions")
-    some = _evenly(_LEARN, np.arange(ions.n_obs) if tissue is None else np.flatnonzero(tissue))
-    values = dense(ions.X[some]).astype(np.float32)
-    scale = np.ones(ions.n_vars, dtype=np.float32)
-    for ion in range(ions.n_vars):
+    table = section.msi.X if ions is None else section.msi.X[:, ions]
+    check_values(table, "ions")
+    count, n_ions = table.shape
+    values = dense(table[_evenly(np.arange(count) if tissue is None else np.flatnonzero(tissue))]).astype(np.float32)
+    scale = np.ones(n_ions, dtype=np.float32)
+    for ion in range(n_ions):
         present = values[:, ion][values[:, ion] > 0]
         scale[ion] = 10 / np.median(present) if len(present) else 1.0
     values = np.log1p(values * scale)
@@ -94,8 +104,8 @@ def ion_components(section: Section, n: int = 10, *, tissue: NDArray[np.bool_] |
     deviation = np.where(deviation > 1e-6, np.maximum(deviation, 0.05 * np.median(deviation)), np.inf)
     rotation = _rotation((values - mean) / deviation, n, "ions", "pixel")
     parts = []
-    for start in range(0, ions.n_obs, _ROWS):
-        block = np.log1p(dense(ions.X[start : start + _ROWS]).astype(np.float32) * scale)
+    for start in range(0, count, _ROWS):
+        block = np.log1p(dense(table[start : start + _ROWS]).astype(np.float32) * scale)
         parts.append(rotation.transform((block - mean) / deviation))
     return np.concatenate(parts).astype(np.float32)
 
@@ -106,8 +116,8 @@ _FLAT = (
 )
 
 
-def _evenly(count: int, of: NDArray[np.int64]) -> NDArray[np.int64]:
-    return of[:: max(1, -(-len(of) // min(count, _LEARN)))]
+def _evenly(of: NDArray[np.int64]) -> NDArray[np.int64]:
+    return of[:: max(1, -(-len(of) // _LEARN))]
 
 
 def _rotation(features: NDArray[np.float32], n: int, what: str, where: str) -> Rotation:
