@@ -10,7 +10,7 @@ import pytest
 from napari_st2msi.errors import FileProblem, RecipeProblem
 from napari_st2msi.io.sample import KINDS, SAMPLES, SampleChoices, Simulation, simulate
 from napari_st2msi.progress import Cancelled, Progress
-from napari_st2msi.registration.landmarks import find_landmarks
+from napari_st2msi.registration.landmark_files import find_landmarks
 
 SMALL = {"n_spots": 600, "n_genes": 200, "ions_per_kind": 4, "image_px": 256}
 

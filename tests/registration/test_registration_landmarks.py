@@ -12,7 +12,8 @@ from anndata import AnnData
 from napari_st2msi.errors import DataProblem, FileProblem, GeometryProblem
 from napari_st2msi.io.build import build_section
 from napari_st2msi.io.landmarks import landmark_elements
-from napari_st2msi.registration.landmarks import Landmarks, find_landmarks
+from napari_st2msi.registration.landmark_files import find_landmarks
+from napari_st2msi.registration.landmarks import Landmarks
 from napari_st2msi.section import Section
 
 MOVING = np.array([[0, 0], [900, 50], [100, 800], [700, 700.0]])

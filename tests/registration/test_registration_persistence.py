@@ -14,10 +14,10 @@ from napari_st2msi.io.build import build_section
 from napari_st2msi.pairing.pair import stale
 from napari_st2msi.pipeline import pair, register
 from napari_st2msi.recipe import Pairing
+from napari_st2msi.registration.fit import fit
 from napari_st2msi.registration.landmark_files import find_landmarks
 from napari_st2msi.registration.landmarks import Landmarks
 from napari_st2msi.registration.persistence import apply, registration_of
-from napari_st2msi.registration.fit import fit
 from napari_st2msi.section import MSI_SYSTEM, SYSTEM, Section
 
 TRUTH = np.array([[0.0, -1.05, 900.0], [-0.95, 0.0, 900.0], [0, 0, 1]])  # a quarter turn and a mirror

@@ -25,7 +25,8 @@ from napari_st2msi.section import Section
 
 _INTENSITIES, _METADATA, _TURNED = "MSI_intensities.csv", "MSI_metadata.csv", "MSI_metadata_modified.csv"
 _DIRECT, _TO_HE, _BETWEEN_HE = "landmarks_noHE.csv", "landmarks_MSI2HE.csv", "landmarks_HE2HE.csv"
-_COLUMNS = ("X_left", "Y_left", "X_right", "Y_right")
+#: Columns of a file of landmarks: MSI pixels (left), pixels of the hires image (right).
+LANDMARK_COLUMNS = ("X_left", "Y_left", "X_right", "Y_right")
 
 
 def is_magpie(folder: Path) -> bool:
@@ -46,13 +47,15 @@ def read_landmarks_csv(path: Path) -> tuple[NDArray[np.float64], NDArray[np.floa
         It lacks one of the columns X_left, Y_left, X_right, Y_right, or holds something else than numbers.
     """
     try:
-        table = pd.read_csv(path)
+        table = pd.read_csv(path, encoding="utf-8-sig", skipinitialspace=True)
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise FileProblem(f"The landmarks '{path}' cannot be read: {str(error).splitlines()[0]}.") from error
-    missing = [column for column in _COLUMNS if column not in table]
+    missing = [column for column in LANDMARK_COLUMNS if column not in table]
     if missing:
-        raise DataProblem(f"'{path.name}' has no column {', '.join(missing)}. MAGPIE writes {', '.join(_COLUMNS)}.")
-    points = table[list(_COLUMNS)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
+        raise DataProblem(
+            f"'{path.name}' has no column {', '.join(missing)}. MAGPIE writes {', '.join(LANDMARK_COLUMNS)}."
+        )
+    points = table[list(LANDMARK_COLUMNS)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
     bad = int((~np.isfinite(points)).any(axis=1).sum())
     if bad:
         raise DataProblem(f"{bad} of {len(points)} landmarks in '{path.name}' lack a number. Complete or remove them.")

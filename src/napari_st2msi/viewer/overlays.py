@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from napari_st2msi.io.landmarks import FIXED, MOVING
 from napari_st2msi.paired import PairedDataset
-from napari_st2msi.registration.landmarks import find_landmarks
+from napari_st2msi.registration.landmark_files import find_landmarks
 from napari_st2msi.section import Section
 from napari_st2msi.viewer import layers
 from napari_st2msi.viewer.layers import Role
