@@ -18,6 +18,8 @@ from napari_st2msi.viewer.layers import Role
 
 # Marks layers that were hidden because another section is looked at, and not by hand.
 _HIDDEN = "hidden_by_section"
+#: In the metadata of a layer of landmarks while they are being edited: whoever edits them draws them.
+EDITED = "edited"
 # Told apart by colour and by shape; both are seen on stained tissue and on black.
 _LOOKS: tuple[tuple[Role, str, str, str], ...] = (
     ("landmarks_st", "landmarks ST", "#ffd92f", "disc"),
@@ -57,6 +59,9 @@ def has_landmarks(section: Section) -> bool:
 def show_landmarks(viewer: Any, section: Section) -> None:
     """Show the landmarks that a section carries, numbered, each side where it lies."""
     if not (has_landmarks(section) and section.has_st and section.has_msi):
+        return
+    drawn = layers.find(viewer, section, "landmarks_st")
+    if drawn is not None and drawn.metadata.get(EDITED):
         return
     landmarks = find_landmarks(section)
     to_um = layers.pixel_site(section).to_um

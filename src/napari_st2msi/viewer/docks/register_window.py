@@ -1,0 +1,149 @@
+"""The two canvases of the Register dock in one window: ST is napari's own, MSI comes and goes beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from napari.components import ViewerModel
+from qtpy.QtWidgets import QWidget
+
+from napari_st2msi.section import Section
+from napari_st2msi.viewer import layers, overlays
+
+#: What stays visible on the ST side while landmarks are placed.
+_KEPT = ("histology", "spots")
+_HIDDEN = "hidden_by_register"
+
+
+class TwoCanvases:
+    """Puts a second canvas beside napari's own and takes it away again, leaving the window as it was.
+
+    Parameters
+    ----------
+    left
+        The viewer; one without a window gets no second canvas, only the second model.
+    """
+
+    def __init__(self, left: Any) -> None:
+        self.left = left
+        self.right = ViewerModel(title="MSI")
+        self._qt: Any = None
+        self._before: dict[str, Any] | None = None
+
+    @property
+    def shown(self) -> bool:
+        """Whether both canvases are seen."""
+        return self._before is not None
+
+    @property
+    def widgets(self) -> tuple[QWidget, ...]:
+        """The Qt widgets that draw the canvases, ST first; none without a window."""
+        centre = self._centre()
+        if centre is None or self._qt is None:
+            return ()
+        return self.left.window._qt_viewer.canvas.native, self._qt.canvas.native
+
+    def show(self, section: Section) -> None:
+        """Show ST on the left, without what lies over it, and the MSI canvas on the right."""
+        if self._before is not None:
+            return
+        left = self.left
+        self._before = {
+            "grid": left.canvas.grid.enabled,
+            "title": _title(left),
+        }
+        left.canvas.grid.enabled = False
+        self.hide_others(section)
+        left.layers.events.inserted.connect(self._on_inserted)
+        self._add_canvas()
+        for viewer, text in ((left, "ST"), (self.right, "MSI")):
+            _set_title(viewer, (text, True))
+        self.right.canvas.overlays.scale_bar.visible = True
+
+    def hide(self, section: Section | None) -> None:
+        """Put everything back."""
+        if self._before is None:
+            return
+        before, self._before = self._before, None
+        left = self.left
+        left.layers.events.inserted.disconnect(self._on_inserted)
+        if self._qt is not None:
+            self._qt.hide()
+        left.canvas.grid.enabled = before["grid"]
+        _set_title(left, before["title"])
+        self.show_others()
+        if section is not None:
+            overlays.show_landmarks(left, section)
+
+    def close(self) -> None:
+        """Take the second canvas away for good."""
+        if self._qt is not None:
+            qt, self._qt = self._qt, None
+            centre = self._centre()
+            if centre is not None:
+                centre.layout().removeWidget(qt)
+            qt.close()
+            qt.deleteLater()
+
+    # -- what lies over the ST ------------------------------------------------------------------
+
+    def hide_others(self, section: Section) -> None:
+        """Hide what would cover the ST; the landmarks of the section are shown by who edits them."""
+        for role in ("landmarks_st", "landmarks_msi"):
+            static = layers.find(self.left, section, role)
+            if static is not None and not static.metadata.get(overlays.EDITED):
+                self.left.layers.remove(static)
+        for layer in self.left.layers:
+            if (
+                layers.role_of(layer, section) not in _KEPT
+                and layer.visible
+                and not layer.metadata.get(overlays.EDITED)
+            ):
+                layer.metadata[_HIDDEN] = True
+                layer.visible = False
+
+    def show_others(self) -> None:
+        """Bring back what was hidden."""
+        for layer in self.left.layers:
+            if layer.metadata.pop(_HIDDEN, False):
+                layer.visible = True
+
+    def _on_inserted(self, event: Any) -> None:
+        """Hide what other docks show meanwhile; what the user adds by hand stays."""
+        layer = event.value
+        key = layer.metadata.get(layers.KEY, "")
+        if key and not layer.metadata.get(overlays.EDITED) and not key.endswith(_KEPT):
+            layer.metadata[_HIDDEN] = True
+            layer.visible = False
+
+    # -- the window -----------------------------------------------------------------------------
+
+    def _centre(self) -> QWidget | None:
+        """Return the middle of napari's window, whose layout holds its canvas; None without a window."""
+        window = getattr(self.left, "window", None)
+        return None if window is None else window._qt_window.centralWidget()
+
+    def _add_canvas(self) -> None:
+        centre = self._centre()
+        if centre is None:
+            return
+        if self._qt is None:
+            from napari.qt import QtViewer
+
+            self._qt = QtViewer(self.right)
+            layout = centre.layout()
+            layout.addWidget(self._qt)
+            layout.setStretch(0, 1)
+            layout.setStretch(1, 1)
+        self.right.theme = self.left.theme
+        self._qt.show()
+
+
+def _title(viewer: Any) -> tuple[str, bool]:
+    text = viewer.canvas.overlays.text
+    return text.text, text.visible
+
+
+def _set_title(viewer: Any, title: tuple[str, bool]) -> None:
+    text = viewer.canvas.overlays.text
+    text.text, text.visible = title
