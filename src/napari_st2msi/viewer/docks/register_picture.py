@@ -1,4 +1,4 @@
-"""The picture of one side in its canvas: computed in the background, one layer a kind, updated in place."""
+"""The picture of one side of the Register dock in its canvas: drawn in the background, updated in place."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ import numpy as np
 from napari.layers import Image, Layer
 from numpy.typing import NDArray
 
-from napari_st2msi.progress import Progress, check, never
+from napari_st2msi.progress import Progress, never
 from napari_st2msi.registration.views import View, msi_view, st_view
 from napari_st2msi.section import Section
-from napari_st2msi.viewer.layers import KEY, histology, swapped
+from napari_st2msi.viewer.layers import Role, find, show_histology, swapped
 
 Side = Literal["moving", "fixed"]
 Kind = Literal["histology", "values", "colours"]
 
+#: Layers of a section that other docks show, too.
+_BENEATH: tuple[Role, ...] = ("histology", "spots")
 #: Totals stand for the tissue and not for a measure of interest, so colours are left to the landmarks.
 _GREY = {"counts", "tic"}
 
@@ -31,19 +33,16 @@ class Drawn:
     ----------
     what, name
         Which view of `registration.views`, and of which gene or ion.
-    levels
-        A stained section in full resolution, and how its pixels lie in µm.
     """
 
     what: str
     name: str | None
     view: View
-    levels: tuple[list[Any], NDArray[np.float64]] | None = None
 
     @property
     def kind(self) -> Kind:
         """Which layer shows it."""
-        return "histology" if self.levels is not None else "colours" if self.view.rgb else "values"
+        return "histology" if self.what == "histology" else "colours" if self.view.rgb else "values"
 
     @property
     def flat(self) -> bool:
@@ -62,66 +61,86 @@ def draw(
     cancelled: Callable[[], bool] = never,
 ) -> Drawn:
     """Compute the picture of a side."""
-    view = (st_view if side == "fixed" else msi_view)(section, what, name)
-    check(cancelled)
-    return Drawn(what, name, view, histology(section) if what == "histology" else None)
+    return Drawn(what, name, (st_view if side == "fixed" else msi_view)(section, what, name))
 
 
 class Picture:
-    """The layers of one side of one section; the one shown last is visible.
+    """The picture of one side in its canvas: a layer for values and one for colours, made once.
+
+    The stained section is the layer that all docks share, in full resolution; it is seen while it is
+    the picture, and is left as it was found.
 
     Parameters
     ----------
     viewer
         The canvas.
-    mark
-        How its layers are marked in their metadata.
     """
 
-    def __init__(self, viewer: Any, mark: str) -> None:
-        self._viewer, self._mark = viewer, mark
-        self._layers: dict[Kind, Image] = {}
+    def __init__(self, viewer: Any) -> None:
+        self._viewer = viewer
+        self._section: Section | None = None
+        self._layers: dict[Kind, Layer] = {}
         self._kind: Kind | None = None
+        self._found: dict[Layer, bool] = {}
 
     @property
-    def layer(self) -> Image | None:
+    def layer(self) -> Layer | None:
         """The layer to be seen, None while there is none."""
         return None if self._kind is None else self._layers[self._kind]
 
-    def show(self, drawn: Drawn) -> None:
+    def show(self, section: Section, drawn: Drawn) -> None:
         """Show a picture."""
-        kind = drawn.kind
+        self._section, kind = section, drawn.kind
         layer = self._layers.get(kind)
-        if layer is None or layer not in self._viewer.layers:  # not made yet, or deleted by hand
-            layer = self._layers[kind] = _new(drawn)
-            self._insert(layer)
-        elif kind != "histology":
+        if kind == "histology":
+            self._layers[kind] = show_histology(self._viewer, section)
+        elif layer is None or layer not in self._viewer.layers:  # not made yet, or deleted by hand
+            self._layers[kind] = _new(drawn)
+            self._insert(self._layers[kind])
+        else:
             _update(layer, drawn)
         self._kind = kind
-        for each, other in self._layers.items():
-            other.visible = each == kind
+        self._show_one()
 
     def take_away(self) -> None:
-        """Take the layers out of the canvas."""
-        for layer in self._layers.values():
-            if layer in self._viewer.layers:
+        """Take the layers out of the canvas, and leave the others as they were found."""
+        for kind, layer in self._layers.items():
+            if kind != "histology" and layer in self._viewer.layers:
                 self._viewer.layers.remove(layer)
+        for layer, visible in self._found.items():
+            layer.visible = visible
+        self._found = {}
 
     def bring_back(self) -> None:
         """Put the layers into the canvas again."""
-        for layer in self._layers.values():
-            if layer not in self._viewer.layers:
+        for kind, layer in self._layers.items():
+            if kind != "histology" and layer not in self._viewer.layers:
                 self._insert(layer)
+        self._show_one()
 
     def forget(self) -> None:
         """Take the layers away for good, because another section is looked at."""
         self.take_away()
-        self._layers, self._kind = {}, None
+        self._section, self._layers, self._kind = None, {}, None
 
-    def _insert(self, layer: Image) -> None:
-        layer.metadata[KEY] = self._mark
-        # Under everything: landmarks and preview lie above, and layers of other docks are hidden.
-        insert(self._viewer, 0, layer)
+    def _show_one(self) -> None:
+        if self._kind is None or self._section is None:
+            return
+        for kind, layer in self._layers.items():
+            if kind != "histology":
+                layer.visible = kind == self._kind
+        # What else shows the section would cover the picture, or be covered by it.
+        for role in _BENEATH:
+            layer = find(self._viewer, self._section, role)
+            if layer is not None:
+                self._found.setdefault(layer, layer.visible)
+                layer.visible = role == "histology" and self._kind == "histology"
+
+    def _insert(self, layer: Layer) -> None:
+        """Put a layer over the section and under landmarks and preview."""
+        beneath = [find(self._viewer, self._section, role) for role in _BENEATH] if self._section is not None else []
+        places = [self._viewer.layers.index(other) for other in beneath if other is not None]
+        insert(self._viewer, max(places, default=-1) + 1, layer)
 
 
 def insert(viewer: Any, place: int, layer: Layer) -> None:
@@ -141,10 +160,6 @@ def _active_kept(viewer: Any) -> Iterator[None]:
 def _new(drawn: Drawn) -> Image:
     view = drawn.view
     look: dict[str, Any] = {"name": view.name, "units": ("um", "um")}
-    if drawn.levels is not None:
-        levels, matrix = drawn.levels
-        several = len(levels) > 1
-        return Image(levels if several else levels[0], rgb=True, multiscale=several, affine=swapped(matrix), **look)
     if view.rgb:
         return Image(_with_alpha(view.image), rgb=True, affine=swapped(view.to_um), interpolation2d="nearest", **look)
     return Image(

@@ -58,7 +58,7 @@ class ViewsPanel(QWidget):
         self.view: View | None = None
         self.viewer = context.left if side == "fixed" else context.right
         self.jobs = Jobs(context.state, self)
-        self.picture = Picture(self.viewer, f"register:{side}")
+        self.picture = Picture(self.viewer)
         self._named: set[str] = set()
         self._chosen: dict[str, str] = {}
         self._shown: tuple[str, str | None] | None = None
@@ -165,7 +165,7 @@ class ViewsPanel(QWidget):
                 self.names.set_choices((gene, gene) for gene in genes.astype(str))
             else:
                 labels = ion_frame(section.sdata.tables[section.roles.msi])["label"]
-                self.names.set_choices(labels.items())
+                self.names.set_choices((str(ion), str(label)) for ion, label in labels.items())
                 ion = self.context.state.ion
                 if ion in labels.index:
                     self._chosen.setdefault(what, str(ion))
@@ -175,7 +175,8 @@ class ViewsPanel(QWidget):
         self._shown = (drawn.what, drawn.name)
         self.view = drawn.view
         self._say(f"{drawn.view.name} is the same everywhere. Choose another picture." if drawn.flat else "")
-        self.picture.show(drawn)
+        assert self.context.section is not None
+        self.picture.show(self.context.section, drawn)
         if not self._fitted:
             self.fit()
         self.view_changed.emit(self.view)
