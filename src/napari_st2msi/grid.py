@@ -15,7 +15,8 @@ class Grid:
     Attributes
     ----------
     index
-        (rows, columns) int64: the row of the MSI table measured there, -1 where nothing was.
+        (rows, columns) int64: the row of the MSI table measured there, -1 where nothing was. Where pixels
+        are bent, several nodes of a finer grid hold the same row.
     to_um
         (3, 3) float64: maps (column, row, 1) to (x, y, 1) in µm; pixel centres lie at integers.
     """
@@ -75,10 +76,8 @@ class Grid:
         values
             (n,) one value for each row of the MSI table.
         """
-        picture = np.full(self.index.shape, np.nan, dtype=np.float32)
-        measured = self.index >= 0
-        picture[measured] = np.asarray(values, dtype=np.float32)[self.index[measured]]
-        return picture
+        # -1 is the last of them.
+        return np.append(np.asarray(values, dtype=np.float32), np.float32(np.nan))[self.index]
 
     def moved(self, matrix: NDArray[np.float64]) -> Grid:
         """Return the same grid seen through a (3, 3) affine that acts on µm."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_st2msi.errors import FileProblem, GeometryProblem
 from napari_st2msi.io.landmarks import landmark_elements
 from napari_st2msi.registration.registration import Registration
-from napari_st2msi.registration.transforms import Transform
+from napari_st2msi.registration.transforms import Affine, Transform
 from napari_st2msi.section import (
     CENTRE,
     CONFIDENCE,
@@ -63,7 +63,8 @@ def apply(section: Section, registration: Registration) -> None:
     GeometryProblem
         The transform sends pixels out of the plane. The section is unchanged.
     """
-    from spatialdata.transformations import Affine, get_transformation, set_transformation
+    from spatialdata.transformations import Affine as Matrix
+    from spatialdata.transformations import get_transformation, set_transformation
 
     pixels = _with_extent(section)
     transform = registration.transform
@@ -79,7 +80,7 @@ def apply(section: Section, registration: Registration) -> None:
         known = get_transformation(element, get_all=True)
         if MSI_SYSTEM in known:
             own = known[MSI_SYSTEM].to_affine_matrix(("x", "y"), ("x", "y"))
-            set_transformation(element, Affine(matrix @ own, ("x", "y"), ("x", "y")), SYSTEM)
+            set_transformation(element, Matrix(matrix @ own, ("x", "y"), ("x", "y")), SYSTEM)
     assert section.roles.msi_element is not None
     bent = warped_name(section.roles.msi_element)
     _put(section, bent, warped)
@@ -99,7 +100,7 @@ def registration_of(section: Section) -> Registration | None:
     """Return the registration that holds in a section.
 
     None where there is none: not registered, one frame from the start, or aligned by another tool
-    since.
+    since, which is seen by the affine that readers know; of a spline, by the nearest one.
 
     Raises
     ------
@@ -110,8 +111,25 @@ def registration_of(section: Section) -> Registration | None:
     if not facts or matrix is None:
         return None
     registration = Registration.from_dict(facts)
-    laid = _matrix_of(registration.transform, np.asarray(section.msi.obsm["spatial"], dtype=float))
-    return registration if same_place(laid, matrix) else None
+    laid = registration.transform.matrix
+    holds = section.warped_element is not None if laid is None else same_place(laid, matrix)
+    return registration if holds else None
+
+
+def transform_of(section: Section) -> Transform | None:
+    """Return the exact transform by which the MSI lies over the ST now, whoever laid it; None until registered.
+
+    Raises
+    ------
+    FileProblem
+        What is stored is damaged or from a later version.
+    """
+    matrix = section.msi_to_st
+    if matrix is None:
+        return None
+    if section.warped_element is None:
+        return Affine(matrix)
+    return Registration.from_dict(section.attrs["registration"]).transform
 
 
 def history(section: Section) -> tuple[Earlier, ...]:

@@ -19,9 +19,19 @@ from numpy.typing import NDArray
 from napari_st2msi.grid import Grid
 from napari_st2msi.section import MSI_SYSTEM, SYSTEM, Section
 from napari_st2msi.shapes import Outlines
+from napari_st2msi.viewer.warped_pixels import cells_of, straightened
 
 Role = Literal[
-    "histology", "tic", "spots", "coverage", "measured", "predicted", "residual", "landmarks_st", "landmarks_msi"
+    "histology",
+    "tic",
+    "spots",
+    "coverage",
+    "confidence",
+    "measured",
+    "predicted",
+    "residual",
+    "landmarks_st",
+    "landmarks_msi",
 ]
 #: From the bottom of the layer list to its top, which is also the order of a grid.
 ORDER: tuple[Role, ...] = get_args(Role)
@@ -35,6 +45,8 @@ _GAP = 0.08
 
 _numbers = count()
 _tokens: WeakKeyDictionary[Section, int] = WeakKeyDictionary()
+# Bent pixels take a while to draw: what was drawn of which element, and where.
+_bent: WeakKeyDictionary[Section, tuple[Any, NDArray[np.float64], Site]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -91,9 +103,15 @@ def spot_site(section: Section) -> Site:
 
 
 def pixel_site(section: Section) -> Site:
-    """Return where the MSI pixels are drawn: over the ST, or beside it until they are registered."""
+    """Return where the MSI pixels are drawn: over the ST, or beside it until they are registered.
+
+    Bent pixels are drawn as they lie, on a finer grid: an ion remains an image that is recoloured in place.
+    That is worked out once, best in the background, for each registration.
+    """
     outlines = section.pixels(MSI_SYSTEM)
     matrix = section.msi_to_st
+    if matrix is not None and (name := section.warped_element) is not None:
+        return _bent_site(section, section.sdata[name], matrix)
     if matrix is None:
         matrix = np.eye(3)
         box = _st_box(section)
@@ -101,6 +119,21 @@ def pixel_site(section: Section) -> Site:
             (left, top), (right, _) = box
             matrix[:2, 2] = np.array([right + _GAP * (right - left), top]) - outlines.centres.min(axis=0)
     return Site(outlines, matrix, section.msi_grid)
+
+
+def _bent_site(section: Section, element: Any, matrix: NDArray[np.float64]) -> Site:
+    known = _bent.get(section)
+    if known is not None and known[0] is element and np.array_equal(known[1], matrix):
+        return known[2]
+    # In the frame of the MSI, so that rows and columns remain nearly rows and columns.
+    outlines = straightened(section.pixels(), matrix)
+    regular = section.msi_grid
+    grid = None
+    if regular is not None and outlines.corners is not None:
+        grid = cells_of(outlines.corners, regular.pitch)
+    site = Site(outlines, matrix, grid)
+    _bent[section] = element, matrix, site
+    return site
 
 
 def swapped(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -150,7 +183,7 @@ def show_section(viewer: Any, section: Section) -> None:
         show_values(viewer, section, "tic", site, total, (0.0, high or 1.0), "total ion current", "gray")
         # The ion looked at moves along with a new registration at once; its values follow when they are read.
         measured = find(viewer, section, "measured")
-        if isinstance(measured, Image) and site.grid is not None:
+        if isinstance(measured, Image) and site.grid is not None and _fits(measured, site):
             measured.affine = site.affine
     if section.has_st:
         show_spots(viewer, section)
@@ -208,13 +241,17 @@ def show_values(
         Whether to make the layer if it is not there; otherwise None is returned then.
     """
     layer = find(viewer, section, role)
+    looks: dict[str, Any] = {}
     if layer is not None and not _fits(layer, site):
-        # The place is of another kind now, for example spots instead of pixels.
+        # The place is of another kind now: spots instead of pixels, or pixels bent by a registration.
+        looks = {"visible": layer.visible, "opacity": layer.opacity, "blending": layer.blending}
         viewer.layers.remove(layer)
         layer, make = None, True
     if layer is None:
         if make:
             layer = _new(site, values, limits, name, colormap)
+            for look, value in looks.items():
+                setattr(layer, look, value)
             add(viewer, section, role, layer)
         return layer
     if isinstance(layer, Image):

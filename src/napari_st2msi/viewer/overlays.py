@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from napari_st2msi.io.landmarks import FIXED, MOVING
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.registration.landmark_files import find_landmarks
-from napari_st2msi.section import Section
+from napari_st2msi.registration.persistence import transform_of
+from napari_st2msi.registration.transforms import Affine
+from napari_st2msi.section import CONFIDENCE, Section
 from napari_st2msi.viewer import layers
 from napari_st2msi.viewer.layers import Role
 
@@ -28,8 +30,9 @@ _LOOKS: tuple[tuple[Role, str, str, str], ...] = (
 
 
 def show_section(viewer: Any, section: Section) -> None:
-    """Show a section as it is before any ion is chosen, with its landmarks."""
+    """Show a section as it is before any ion is chosen, with its landmarks and the confidence of its registration."""
     layers.show_section(viewer, section)
+    show_confidence(viewer, section)
     show_landmarks(viewer, section)
 
 
@@ -65,7 +68,8 @@ def show_landmarks(viewer: Any, section: Section) -> None:
         return
     landmarks = find_landmarks(section)
     to_um = layers.pixel_site(section).to_um
-    moving = landmarks.moving @ to_um[:2, :2].T + to_um[:2, 2]
+    transform = transform_of(section) or Affine(to_um)
+    moving = transform.forward(landmarks.moving)
     size = 0.025 * float(np.ptp(section.spots.centres, axis=0).max())
     for (role, name, colour, symbol), xy in zip(_LOOKS, (landmarks.fixed, moving), strict=True):
         _show(viewer, section, role, name, xy[:, ::-1], landmarks.ids, colour, symbol, size)
@@ -84,6 +88,31 @@ def show_coverage(viewer: Any, section: Section, paired: PairedDataset) -> None:
         "coverage of spots",
         "gray",
     )
+
+
+def show_confidence(viewer: Any, section: Section) -> None:
+    """Show how far to trust the registration at each spot, from black (not at all) to white; hidden at first.
+
+    Without a registration that was judged the layer is taken away.
+    """
+    layer = layers.find(viewer, section, "confidence")
+    if not section.has_st or CONFIDENCE not in section.st.obs:
+        if layer is not None:
+            viewer.layers.remove(layer)
+        return
+    fresh = layer is None
+    layer = layers.show_values(
+        viewer,
+        section,
+        "confidence",
+        layers.spot_site(section),
+        section.st.obs[CONFIDENCE].to_numpy(dtype=np.float32),
+        (0.0, 1.0),
+        "confidence of registration",
+        "gray",
+    )
+    if fresh and layer is not None:
+        layer.visible = False
 
 
 def _show(

@@ -24,7 +24,7 @@ _TITLE_WIDTH = 0.97
 _TITLE_MARGIN = 10
 
 #: What lies over the tissue and is no picture of its own.
-_OVERLAYS: tuple[make.Role, ...] = ("tic", "spots", "coverage", "landmarks_st", "landmarks_msi")
+_OVERLAYS: tuple[make.Role, ...] = ("tic", "spots", "coverage", "confidence", "landmarks_st", "landmarks_msi")
 
 
 class Pictures:
