@@ -108,10 +108,10 @@ def pixel_site(section: Section) -> Site:
     Bent pixels are drawn as they lie, on a finer grid: an ion remains an image that is recoloured in place.
     That is worked out once, best in the background, for each registration.
     """
-    outlines = section.pixels(MSI_SYSTEM)
     matrix = section.msi_to_st
     if matrix is not None and (name := section.warped_element) is not None:
         return _bent_site(section, section.sdata[name], matrix)
+    outlines = section.pixels(MSI_SYSTEM)
     if matrix is None:
         matrix = np.eye(3)
         box = _st_box(section)

@@ -12,6 +12,7 @@ from napari_st2msi.paired import PairedDataset
 from napari_st2msi.pairing.pair import stale
 from napari_st2msi.progress import Progress, check
 from napari_st2msi.section import Section
+from napari_st2msi.viewer import layers
 from napari_st2msi.viewer.docks.data_open import Request
 
 
@@ -58,6 +59,8 @@ def derive(section: Section) -> None:
         _ = section.spots
     if section.has_msi:
         _ = section.total_ions
+    if section.warped_element is not None:
+        layers.pixel_site(section)
 
 
 def _ready(section: Section) -> Opened:
