@@ -115,6 +115,17 @@ class Autosave(QObject):
         self._ours.add(path)
         return landmarks
 
+    def offer(self) -> dict[str, Any] | None:
+        """Return what was kept for the section at hand where the editor holds something else; see `resume`."""
+        section = self.context.section
+        kept = None if section is None else self.resume(section)
+        return None if kept == json.loads(json.dumps(self.context.editor.to_dict())) else kept
+
+    def discard(self) -> None:
+        """Remove what was kept for the section at hand."""
+        if self.context.section is not None:
+            self.forget(self.context.section)
+
     def when(self, section: Section) -> datetime | None:
         """Return when landmarks of a section were kept last, in local time; None where there are none."""
         try:

@@ -33,22 +33,19 @@ class Drawn:
     ----------
     what, name
         Which view of `registration.views`, and of which gene or ion.
+    same
+        Whether it is the same everywhere, so that nothing can be seen in it.
     """
 
     what: str
     name: str | None
     view: View
+    same: bool = False
 
     @property
     def kind(self) -> Kind:
         """Which layer shows it."""
         return "histology" if self.what == "histology" else "colours" if self.view.rgb else "values"
-
-    @property
-    def flat(self) -> bool:
-        """Whether it is the same everywhere, so that nothing can be seen in it."""
-        limits = self.view.limits
-        return limits is not None and not limits[0] < limits[1]
 
 
 def draw(
@@ -61,7 +58,8 @@ def draw(
     cancelled: Callable[[], bool] = never,
 ) -> Drawn:
     """Compute the picture of a side."""
-    return Drawn(what, name, (st_view if side == "fixed" else msi_view)(section, what, name))
+    view = (st_view if side == "fixed" else msi_view)(section, what, name)
+    return Drawn(what, name, view, _same(view))
 
 
 class Picture:
@@ -143,6 +141,11 @@ class Picture:
         insert(self._viewer, max(places, default=-1) + 1, layer)
 
 
+def _same(view: View) -> bool:
+    pixels = view.image.reshape(-1, view.image.shape[2]) if view.rgb else view.image[np.isfinite(view.image)]
+    return not len(pixels) or bool((pixels == pixels[0]).all())
+
+
 def insert(viewer: Any, place: int, layer: Layer) -> None:
     """Put a layer into a canvas; the active one stays active, because keys and clicks go there."""
     with _active_kept(viewer):
@@ -203,8 +206,6 @@ def _limits(view: View) -> tuple[float, float]:
     """Return limits that napari can draw, also of a picture that is the same everywhere."""
     assert view.limits is not None
     low, high = view.limits
-    if not (np.isfinite(low) and np.isfinite(high)):
-        return 0.0, 1.0
     return (low, high) if low < high else (low - 1.0, low + 1.0)
 
 

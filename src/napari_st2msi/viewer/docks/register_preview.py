@@ -169,6 +169,11 @@ class PreviewPanel(QWidget):
         """Preview in another way, as if the user had chosen it."""
         self.mode.set_value(mode)
 
+    def show_if_off(self, *_: Any) -> None:
+        """Blend MSI over ST unless it is previewed already, because there is something to judge."""
+        if not self.on:
+            self.show_mode("blend")
+
     @property
     def wanted(self) -> Wanted | None:
         """What should be seen now; None while the preview is off or something for it is missing."""

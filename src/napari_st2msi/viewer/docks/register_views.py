@@ -174,7 +174,7 @@ class ViewsPanel(QWidget):
     def _on_drawn(self, drawn: Drawn) -> None:
         self._shown = (drawn.what, drawn.name)
         self.view = drawn.view
-        self._say(f"{drawn.view.name} is the same everywhere. Choose another picture." if drawn.flat else "")
+        self._say(f"{drawn.view.name} is the same everywhere. Choose another picture." if drawn.same else "")
         assert self.context.section is not None
         self.picture.show(self.context.section, drawn)
         if not self._fitted:
