@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from napari_st2msi.errors import FileProblem, GeometryProblem
 from napari_st2msi.io.landmarks import landmark_elements
+from napari_st2msi.registration.landmarks import Landmarks
 from napari_st2msi.registration.registration import Registration
 from napari_st2msi.registration.transforms import Affine, Transform
 from napari_st2msi.section import (
@@ -27,6 +28,7 @@ from napari_st2msi.shapes import Outlines, squares
 
 #: Earlier registrations that are kept; of more than these the oldest are forgotten.
 MOST_KEPT = 20
+_FOREIGN = "This alignment came with the file, or another tool made it."
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def apply(section: Section, registration: Registration) -> None:
 
     Landmarks become two points elements; a registration without any leaves those of the section alone.
     The whole registration goes into the attributes, and the one that held before into their history,
-    the last `MOST_KEPT` of them. The confidence of the spots, which was of that one, is dropped.
+    the last `MOST_KEPT` of them; so does the alignment that a file came with. The confidence of the spots, which was of that one, is dropped.
 
     Raises
     ------
@@ -201,11 +203,22 @@ def _warped(section: Section, pixels: Outlines, transform: Transform) -> Any:
 
 def _past(section: Section, registration: Registration) -> list[dict[str, Any]]:
     """Return the history with what holds now put last, unless that is what is applied again."""
-    kept = list(section.attrs.get("registration_history") or [])
-    before = section.attrs.get("registration")
+    kept = [facts for facts in section.attrs.get("registration_history") or [] if isinstance(facts, dict)]
+    before, matrix = section.attrs.get("registration"), section.msi_to_st
     if before and {key: value for key, value in before.items() if key != "applied"} != registration.to_dict():
         kept.append(before)
+    if matrix is not None and not _holds(section):
+        nothing = np.zeros(0)
+        none = Landmarks((), np.zeros((0, 2)), np.zeros((0, 2)))
+        kept.append(Registration(none, Affine(matrix), nothing, nothing, warnings=(_FOREIGN,)).to_dict())
     return kept[-MOST_KEPT:]
+
+
+def _holds(section: Section) -> bool:
+    try:
+        return registration_of(section) is not None
+    except FileProblem:  # damaged, which registering again mends
+        return False
 
 
 def _put(section: Section, name: str, element: Any) -> None:
