@@ -85,6 +85,7 @@ def propose_registration(
     section: Section,
     landmarks: Any = None,
     *,
+    start: Registration | None = None,
     refine: Literal["affine", "free_form"] = "free_form",
     progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
@@ -96,6 +97,8 @@ def propose_registration(
     ----------
     landmarks
         `Landmarks` or a file of them, to start from and to be measured by; None for none.
+    start
+        What to start from instead.
     refine
         How far to go: to an affine, or on to a free-form transform.
     step
@@ -110,7 +113,7 @@ def propose_registration(
     from napari_st2msi.registration.landmark_files import find_landmarks
 
     found = None if landmarks is None else find_landmarks(section, landmarks)
-    return propose(section, found, refine=refine, progress=progress, cancelled=cancelled, step=step)
+    return propose(section, found, start=start, refine=refine, progress=progress, cancelled=cancelled, step=step)
 
 
 def apply_registration(section: Section, registration: Registration) -> None:
