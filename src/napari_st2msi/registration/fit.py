@@ -60,7 +60,11 @@ def fit(
     used = np.flatnonzero(landmarks.enabled)
     moving, fixed = landmarks.moving[used], landmarks.fixed[used]
     where = moving if extent is None or not len(extent) else np.asarray(extent, dtype=np.float64)
-    tried = try_all(moving, fixed, transform, reflection=reflection, smoothing=smoothing)
+    suspected = np.zeros(len(landmarks), dtype=bool)
+    suspected[used] = outliers(moving, fixed)
+    tried = try_all(
+        moving, fixed, transform, reflection=reflection, smoothing=smoothing, suspected=bool(suspected.any())
+    )
     chosen = next(one for one in tried if one.chosen)
     if chosen.transform is None:
         raise GeometryProblem(chosen.why_not)
@@ -69,8 +73,6 @@ def fit(
     left_out[used] = chosen.left_out_um
     influence = np.zeros(len(landmarks))
     influence[used] = chosen.influence(moving, fixed, where)
-    suspected = np.zeros(len(landmarks), dtype=bool)
-    suspected[used] = outliers(moving, fixed)
     result = Registration(landmarks, chosen.transform, residuals, left_out, influence, suspected, table(tried))
     words = warnings_of(
         result,
