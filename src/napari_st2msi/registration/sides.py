@@ -71,12 +71,15 @@ class MovingSide:
         (h, w) bool.
     to_um
         (3, 3): (column, row, 1), centres of pixels at integers, to µm (``st2msi_msi``).
+    on_tissue
+        (pixels,) bool in the order of the table.
     """
 
     image: NDArray[np.float64]
     measured: NDArray[np.bool_]
     tissue: NDArray[np.bool_]
     to_um: NDArray[np.float64]
+    on_tissue: NDArray[np.bool_]
 
     @property
     def pitch_um(self) -> float:
@@ -106,7 +109,7 @@ class MovingSide:
         return Channels(image, weight, self.to_um)
 
 
-def fixed_side(section: Section, genes: NDArray[np.bool_] | None = None) -> FixedSide:
+def fixed_side(section: Section, genes: NDArray[np.bool_] | None = None, *, mask: Mask | None = None) -> FixedSide:
     """Look at the ST side: gene expression, with the stain where there is one; or the stain alone.
 
     Parameters
@@ -115,6 +118,8 @@ def fixed_side(section: Section, genes: NDArray[np.bool_] | None = None) -> Fixe
         A section with ST or histology.
     genes
         (genes,) which to use; all when None.
+    mask
+        Where the tissue is, if known already.
 
     Raises
     ------
@@ -128,7 +133,7 @@ def fixed_side(section: Section, genes: NDArray[np.bool_] | None = None) -> Fixe
                 "the picture of the stained section."
             )
         return _from_histology(section)
-    mask = st_mask(section)
+    mask = st_mask(section) if mask is None else mask
     table = section.st
     used = np.asarray(table.X.sum(axis=1)).ravel() > 0
     if "in_tissue" in table.obs:
@@ -141,7 +146,8 @@ def fixed_side(section: Section, genes: NDArray[np.bool_] | None = None) -> Fixe
     spots = section.spots
     values = gene_components(section, N_COMPONENTS, genes=genes, spots=used).astype(np.float64)
     xy = spots.centres[used]
-    values = np.hstack([values[used], _stain_at(section, xy)])
+    values = values[used]
+    values = np.hstack([values[:, :8], _stain_at(section, xy), values[:, 8:]])
     pitch = neighbour_distance(xy)
     if len(xy) > _PLACES:
         pitch = float(np.sqrt(np.prod(np.ptp(xy, axis=0)) / _PLACES))
@@ -150,7 +156,13 @@ def fixed_side(section: Section, genes: NDArray[np.bool_] | None = None) -> Fixe
     return FixedSide(xy, _standardised(values), pitch, aperture, False, mask)
 
 
-def moving_side(section: Section, *, on_glass: bool = False, ions: NDArray[np.bool_] | None = None) -> MovingSide:
+def moving_side(
+    section: Section,
+    *,
+    on_glass: bool = False,
+    ions: NDArray[np.bool_] | None = None,
+    tissue: NDArray[np.bool_] | None = None,
+) -> MovingSide:
     """Look at the MSI side.
 
     Parameters
@@ -161,13 +173,15 @@ def moving_side(section: Section, *, on_glass: bool = False, ions: NDArray[np.bo
         Whether components are learned from all pixels and not from those on tissue only.
     ions
         (ions,) which to use; all when None.
+    tissue
+        (pixels,) which pixels lie on tissue, if known already.
 
     Raises
     ------
     DataProblem
         There is no MSI, there are too few pixels, intensities are NaN, or there is no contrast.
     """
-    tissue = msi_tissue(section)
+    tissue = msi_tissue(section) if tissue is None else tissue
     if tissue.sum() < _FEWEST:
         raise DataProblem(
             f"Only {int(tissue.sum())} MSI pixels lie on tissue; automatic registration needs {_FEWEST}. "
@@ -179,7 +193,7 @@ def moving_side(section: Section, *, on_glass: bool = False, ions: NDArray[np.bo
     image, to_um = rasterise(section.pixels(MSI_SYSTEM), np.column_stack([standard, tissue]))
     measured = np.isfinite(image[..., 0])
     plain = np.where(measured[..., None], image, 0.0).astype(np.float64)
-    return MovingSide(plain[..., :-1], measured, plain[..., -1] > 0.5, to_um)
+    return MovingSide(plain[..., :-1], measured, plain[..., -1] > 0.5, to_um, tissue)
 
 
 def check_sizes(fixed: FixedSide, moving: MovingSide) -> None:
@@ -199,21 +213,18 @@ def check_sizes(fixed: FixedSide, moving: MovingSide) -> None:
         )
 
 
-def halves(section: Section, on_glass: bool) -> list[tuple[FixedSide, MovingSide]]:
-    """Return both sides twice, each time from another half of the genes and of the ions.
+def half(section: Section, whole: FixedSide, moving: MovingSide, odd: int) -> tuple[FixedSide, MovingSide]:
+    """Return both sides from half of the genes and half of the ions: the even ones, or the odd ones.
 
-    What the two say independently tells how far they can be off. Of histology alone there is one half.
+    What two halves say independently tells how far the whole can be off. Of histology, which has no
+    halves, every other place is taken.
     """
-    pairs = []
-    for odd in (0, 1):
-        genes = None if on_glass else np.arange(section.st.n_vars) % 2 == odd
-        ions = np.arange(section.msi.n_vars) % 2 == odd
-        fixed = fixed_side(section, genes)
-        if on_glass:
-            # The same picture, asked at other places.
-            fixed = replace(fixed, xy=fixed.xy[odd::2], features=fixed.features[odd::2])
-        pairs.append((fixed, moving_side(section, on_glass=on_glass, ions=ions)))
-    return pairs
+    ions = np.arange(section.msi.n_vars) % 2 == odd
+    if whole.on_glass:
+        fixed = replace(whole, xy=whole.xy[odd::2], features=whole.features[odd::2])
+    else:
+        fixed = fixed_side(section, np.arange(section.st.n_vars) % 2 == odd, mask=whole.mask)
+    return fixed, moving_side(section, on_glass=whole.on_glass, ions=ions, tissue=moving.on_tissue)
 
 
 def _from_histology(section: Section) -> FixedSide:
