@@ -26,7 +26,7 @@ FLOORS = [
 NEIGHBOURS = {
     "models": {"features"},
     "training": {"evaluation"},
-    "report": {"evaluation"},
+    "report": {"evaluation", "registration"},
 }
 # Two commands open a window; they import it when they run.
 UPWARD = {("cli", "viewer")}
