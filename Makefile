@@ -43,6 +43,7 @@ bench: $(STAMPS)/bench window
 
 screenshots: $(STAMPS)/test window
 	$(SCREEN) $(PYTHON) scripts/screenshots.py docs/images
+	$(PYTHON) scripts/bladder_overlay.py docs/images
 
 # Pins anew, after a change of the dependencies: what a fresh install of everything resolves to.
 constraints:

@@ -34,10 +34,8 @@ def main() -> None:
     assert registration.trust is not None
     print(*registration.trust.reasons, sep="\n")
     print(f"Dice of the tissue on both sides: {registration.trust.measures['dice']:.3f}")
-    # A lipid of the muscle, which the stain shows as well.
-    ion = str((section.ions["mz"] - 741.53).abs().idxmin())
     folder.mkdir(parents=True, exist_ok=True)
-    write_overlay(folder / "bladder_overlay.png", section, registration, moving=msi_view(section, "ion", ion))
+    write_overlay(folder / "bladder_overlay.png", section, registration, moving=msi_view(section, "components"))
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ def st_view(section: Section, what: str, name: str | None = None) -> View:
     if what == "gene":
         return _values(_column(section.st, name, "gene", section), *_spots(section), str(name))
     if what == "components":
-        return _colours(_rgb(_genes(section)), *_spots(section), "components 1 to 3 of the genes, as red, green, blue")
+        return _colours(_rgb(_genes(section)), *_spots(section), "components 1–3 of the genes (RGB)")
     if what == "clusters":
         labels = _once(section, ("clusters", section.roles.st), lambda: _clusters(_genes(section), _CLUSTERS))
         return _colours(_palette()[labels], *_spots(section), "clusters of the spots by their genes")
@@ -149,7 +149,7 @@ def msi_view(section: Section, what: str, name: str | None = None) -> View:
         values = _column(section.msi, name, "ion", section)
         return _values(values, *_pixels(section), str(section.ions.loc[str(name), "label"]))
     if what == "components":
-        return _colours(_rgb(_ions(section)), *_pixels(section), "components 1 to 3 of the ions, as red, green, blue")
+        return _colours(_rgb(_ions(section)), *_pixels(section), "components 1–3 of the ions (RGB)")
     if what == "segmentation":
         labels = _once(section, ("segments", section.roles.msi), lambda: _clusters(_ions(section), _SEGMENTS))
         return _colours(_palette()[labels], *_pixels(section), "segments of the MSI by its ions")

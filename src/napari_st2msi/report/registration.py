@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -105,7 +106,7 @@ def overlay_figure(
     figure = Figure(figsize=(_WIDTH, height + 1.0), dpi=110, facecolor="white")
     figure.set_layout_engine("constrained", h_pad=0.08)
     figure.suptitle(
-        f"{section.name}: MSI over ST by {registration.transform.label}",
+        f"{section.name}: MSI over {'ST' if section.has_st else 'histology'} by {registration.transform.label}",
         fontsize=10.5,
         fontweight="bold",
         color=INK,
@@ -115,7 +116,7 @@ def overlay_figure(
     figure.supxlabel(error_words(registration), fontsize=8.5, color=INK, x=0.01, ha="left")
     panels = (
         (fixed.name, base),
-        (f"{moving.name}, over it", _over(base, overlay.masked(warped, opacity=_OPACITY))),
+        (f"over it: {moving.name}", _over(base, overlay.masked(warped, opacity=_OPACITY))),
         (f"tiles of {_length(tile)}", _over(base, overlay.masked(warped, "checkerboard", tile_um=tile))),
     )
     corner = overlay.to_um[:2, 2] - overlay.pitch_um / 2
@@ -123,7 +124,7 @@ def overlay_figure(
     axes = figure.subplots(1, 3)
     for axis, (title, image) in zip(axes, panels, strict=True):
         axis.imshow(image, extent=extent, interpolation="antialiased")
-        axis.set_title(title, fontsize=9, color=INK, loc="left")
+        axis.set_title(shorten(title, 52, placeholder=" …"), fontsize=9, color=INK, loc="left")
         axis.set_axis_off()
     _draw_landmarks(axes[0], registration)
     axes[0].set(xlim=extent[:2], ylim=extent[2:])
