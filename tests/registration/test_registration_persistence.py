@@ -318,6 +318,8 @@ def test_a_damaged_registration_can_be_made_anew() -> None:
         registration_of(section)
     apply(section, fit(LANDMARKS, "affine"))
     assert registration_of(section) is not None
+    # Where the MSI lay is known, and can be gone back to.
+    assert [one.registration.transform.kind for one in history(section)] == ["affine"]
 
 
 def test_a_registration_of_version_1_still_opens() -> None:

@@ -130,6 +130,8 @@ def confidence(
         progress(0.15, "Comparing genes and ions")
         ions = ion_components(section) if ions is None else ions
         check(cancelled)
+        if not (genes.shape[1] and ions.shape[1]):
+            raise DataProblem("One of the two is the same everywhere.")
         found = local_agreement(
             st, moving, pixels.centres, genes, ions, length, back[:2, :2], progress.part(0.2, 0.9), cancelled
         )

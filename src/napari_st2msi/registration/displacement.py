@@ -111,7 +111,8 @@ def displacement_field(
         The transform folds over more than a tenth of the rectangle.
     """
     size = np.asarray(high, dtype=np.float64) - low
-    spacing = _COARSEST_UM
+    # Enough nodes from the start to tell how large a part is folded.
+    spacing = float(np.clip(size.max() / 40, _FINEST_UM, _COARSEST_UM))
     while True:
         check(cancelled)
         progress(min(0.9, _FINEST_UM / spacing), f"Looking up the transform every {spacing:,.0f} µm")

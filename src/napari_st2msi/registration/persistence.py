@@ -56,7 +56,8 @@ def apply(section: Section, registration: Registration) -> None:
 
     Landmarks become two points elements; a registration without any leaves those of the section alone.
     The whole registration goes into the attributes, and the one that held before into their history,
-    the last `MOST_KEPT` of them; so does the alignment that a file came with. The confidence of the spots, which was of that one, is dropped.
+    the last `MOST_KEPT` of them; so does the alignment that a file came with. The confidence of the spots,
+    which was of that one, is dropped.
 
     Raises
     ------
@@ -205,20 +206,17 @@ def _past(section: Section, registration: Registration) -> list[dict[str, Any]]:
     """Return the history with what holds now put last, unless that is what is applied again."""
     kept = [facts for facts in section.attrs.get("registration_history") or [] if isinstance(facts, dict)]
     before, matrix = section.attrs.get("registration"), section.msi_to_st
+    try:
+        held = registration_of(section)
+    except FileProblem:  # damaged, which registering again mends: nobody could go back to it
+        held, before = None, None
     if before and {key: value for key, value in before.items() if key != "applied"} != registration.to_dict():
         kept.append(before)
-    if matrix is not None and not _holds(section):
+    if matrix is not None and held is None:
         nothing = np.zeros(0)
         none = Landmarks((), np.zeros((0, 2)), np.zeros((0, 2)))
         kept.append(Registration(none, Affine(matrix), nothing, nothing, warnings=(_FOREIGN,)).to_dict())
     return kept[-MOST_KEPT:]
-
-
-def _holds(section: Section) -> bool:
-    try:
-        return registration_of(section) is not None
-    except FileProblem:  # damaged, which registering again mends
-        return False
 
 
 def _put(section: Section, name: str, element: Any) -> None:

@@ -21,8 +21,8 @@ def _simulated(warp_um: float, seed: int):
 
 
 def simulated(warp_um: float = 200.0, seed: int = 1) -> tuple[Section, SectionTruth]:
-    """Return a fresh section and the truth about it; the data are shared, so only places may be changed."""
-    from copy import deepcopy
+    """Return a fresh section and the truth about it."""
+    from spatialdata import deepcopy
 
     simulation = _simulated(warp_um, seed)
     section = simulation.sections[0]
