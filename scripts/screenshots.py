@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from napari_st2msi.io.opening import Opening
-from napari_st2msi.viewer.demo import SAMPLE, best_ion, finish, press
+from napari_st2msi.viewer.demo import SAMPLE, best_ion, finish, open_register, press
 from napari_st2msi.viewer.parts.open_dock import open_dock
 from napari_st2msi.viewer.window import Window
 
@@ -26,8 +26,9 @@ def simulated(folder: Path) -> None:
     window.viewer.theme = "dark"
     window.data.open_sample(SAMPLE)
     finish(window, window.data)
-    for verb in ("Register", "Pair"):
-        press(window, window.data, verb)
+    press(window, open_register(window), "Register")
+    open_dock(window.viewer, "Data")
+    press(window, window.data, "Pair")
     window.picture(folder / "data.png")
 
     open_dock(window.viewer, "Train")

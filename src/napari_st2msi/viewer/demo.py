@@ -12,6 +12,7 @@ import pandas as pd
 from napari_st2msi.io.sample import SAMPLES
 from napari_st2msi.report.table import write_table
 from napari_st2msi.report.words import in_short
+from napari_st2msi.viewer.docks.register import RegisterDock
 from napari_st2msi.viewer.parts.dock import Dock
 from napari_st2msi.viewer.parts.open_dock import open_dock
 from napari_st2msi.viewer.window import Window
@@ -89,11 +90,17 @@ def _main_job(window: Window, out: Path, say: Callable[[str], None]) -> dict[str
     say(f"Opening the sample '{SAMPLE}' …")
     data.open_sample(SAMPLE)
     finish(window, data)
-    for verb in ("Register", "Pair"):
-        say(f"{verb}: {'MSI onto ST by landmarks' if verb == 'Register' else 'the pixels under each spot'} …")
-        press(window, data, verb)
-        say(f"  {data.messages.text}")
-    pictures = {"picture of Data": window.picture(out / "data.png")}
+    say("Register: MSI onto ST by landmarks …")
+    register = open_register(window)
+    press(window, register, "Register")
+    say(f"  {register.messages.text}")
+    pictures = {"picture of Register": window.picture(out / "register.png")}
+
+    open_dock(window.viewer, "Data")
+    say("Pair: the pixels under each spot …")
+    press(window, data, "Pair")
+    say(f"  {data.messages.text}")
+    pictures["picture of Data"] = window.picture(out / "data.png")
 
     open_dock(window.viewer, "Train")
     say("Train: five times on four fifths of the tissue, then on all of it …")
@@ -127,6 +134,22 @@ def _main_job(window: Window, out: Path, say: Callable[[str], None]) -> dict[str
             **{name: str(path) for name, path in pictures.items()},
         },
     }
+
+
+def open_register(window: Window) -> RegisterDock:
+    """Open the Register dock by the button of the Data dock, and wait until the landmarks are fitted.
+
+    Raises
+    ------
+    DemoFailed
+        The section gave it nothing to register by.
+    """
+    press(window, window.data, "Register")
+    register = open_dock(window.viewer, "Register")
+    assert isinstance(register, RegisterDock)
+    if not window.wait(register.run_bar.button.isEnabled, _PATIENCE_S):
+        raise DemoFailed(f"There is nothing to register by. {register.landmarks.result.text()}")
+    return register
 
 
 def best_ion(flat: pd.DataFrame) -> str:

@@ -34,10 +34,12 @@ class Keys:
         Key → what it does.
     hold
         Called with True when Space goes down and with False when it comes up; returns whether it
-        had any use for it.
+        had any use for it. None leaves Space to napari.
     """
 
-    def __init__(self, viewer: Any, presses: dict[str, Callable[[], None]], hold: Callable[[bool], bool]) -> None:
+    def __init__(
+        self, viewer: Any, presses: dict[str, Callable[[], None]], hold: Callable[[bool], bool] | None = None
+    ) -> None:
         self._viewer = viewer
         self._presses = presses
         self._hold = hold
@@ -55,13 +57,14 @@ class Keys:
         self._before = dict(self._viewer.keymap)
         for key, press in self._presses.items():
             self._viewer.bind_key(key, _calling(press), overwrite=True)
-        self._viewer.bind_key("Space", self._space, overwrite=True)
+        if self._hold is not None:
+            self._viewer.bind_key("Space", self._space, overwrite=True)
 
     def release(self) -> None:
         """Give the keys back."""
         if self._before is None:
             return
-        for key in [*self._presses, "Space"]:
+        for key in [*self._presses, *(["Space"] if self._hold is not None else [])]:
             binding = KeyBinding.from_str(key)
             self._viewer.keymap.pop(binding, None)
             if binding in self._before:
@@ -84,6 +87,7 @@ class Keys:
     def _space(self, viewer: Any) -> Generator[None, None, None]:
         layer = viewer.layers.selection.active
         pans_anyway = layer is None or str(layer.mode) == "pan_zoom"
+        assert self._hold is not None
         if not (pans_anyway and self._hold(True)):
             # In the middle of drawing, Space is napari's: it moves the camera while held.
             napari_space = type(viewer).class_keymap.get(KeyBinding.from_str("Space"))

@@ -82,6 +82,17 @@ class _Step:
     words: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class Desk:
+    """Everything that an editor knows about one section, put aside while another one is worked on."""
+
+    past: list[_Step]
+    now: _Step
+    future: list[_Step]
+    saved: int
+    lost: int
+
+
 class LandmarkEditor:
     """Adds, moves, renames and removes landmarks, and takes back any of it.
 
@@ -347,10 +358,34 @@ class LandmarkEditor:
         """Take what is here as saved."""
         self._saved, self._lost = len(self._past), 0
 
-    def forget_history(self) -> None:
-        """Take what is here as the beginning, saved, that nothing leads back from."""
-        self._past, self._future, self._held = [], [], None
-        self.mark_saved()
+    def begin(self, landmarks: Landmarks | None = None) -> None:
+        """Start anew with landmarks that are saved already, or with none; nothing leads back from there."""
+        self.exchange(None)
+        if landmarks is not None and len(landmarks):
+            self.load(landmarks)
+            self._past.clear()
+            self.mark_saved()
+
+    def exchange(self, desk: Desk | None) -> Desk:
+        """Put all landmarks with their history aside, and go on with what was put aside before.
+
+        Parameters
+        ----------
+        desk
+            What this returned for another section; None for an empty one.
+
+        Returns
+        -------
+        What was here.
+        """
+        aside = Desk(self._past, self._now, self._future, self._saved, self._lost)
+        if desk is None:
+            desk = Desk([], _Step(), [], 0, 0)
+        self._past, self._now, self._future = desk.past, desk.now, desk.future
+        self._saved, self._lost = desk.saved, desk.lost
+        self._predictor = None
+        self._announce()
+        return aside
 
     # -- steps ----------------------------------------------------------------------------------
 

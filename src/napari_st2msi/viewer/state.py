@@ -28,6 +28,8 @@ class Work:
     stale
         Why ``paired``, ``evaluation`` or ``prediction`` no longer follows from what came before it,
         in words; a key is there only while that is so.
+    unsaved
+        Whether it was registered, paired or predicted since it was opened or written.
     """
 
     section: Section
@@ -36,6 +38,7 @@ class Work:
     model: TrainedModel | None = None
     prediction: AnnData | None = None
     stale: dict[str, str] = field(default_factory=dict)
+    unsaved: bool = False
 
 
 class ViewerState:
@@ -59,6 +62,8 @@ class ViewerState:
     model_changed = Signal(object)
     #: Ions of a section were predicted.
     prediction_changed = Signal(object)
+    #: A section was written, or something was made that is not; carries that section.
+    saved_changed = Signal(object)
     #: The choices of the next run changed.
     recipe_changed = Signal(object)
     #: Another ion is looked at; carries its name in the tables, or None.
@@ -182,6 +187,7 @@ class ViewerState:
     def set_registered(self, section: Section | None = None) -> None:
         """Announce that a section was registered anew; what was paired before becomes stale."""
         work = self.work(section)
+        self.mark_unsaved(section)
         self.registration_changed.emit(work.section)
         if work.paired is not None or work.section.paired:
             self.mark_stale("paired", "registration changed since pairing", work.section)
@@ -191,6 +197,19 @@ class ViewerState:
         work = self.work(section)
         work.stale[what] = reason
         getattr(self, f"{what}_changed").emit(work.section)
+
+    def mark_unsaved(self, section: Section | None = None) -> None:
+        """Note that something was made of a section that its file does not hold."""
+        self._note_saved(section, True)
+
+    def mark_saved(self, section: Section | None = None) -> None:
+        """Note that a section was written with all that was made of it."""
+        self._note_saved(section, False)
+
+    def _note_saved(self, section: Section | None, unsaved: bool) -> None:
+        work = self.work(section)
+        work.unsaved = unsaved
+        self.saved_changed.emit(work.section)
 
     def _put(self, what: str, value: Any, section: Section | None) -> None:
         work = self.work(section)

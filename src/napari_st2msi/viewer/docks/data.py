@@ -6,29 +6,27 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
-from napari.utils.history import get_save_history, update_open_history, update_save_history
+from napari.utils.history import update_open_history
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QFileDialog
 
 from napari_st2msi import pipeline
 from napari_st2msi.paired import PairedDataset
-from napari_st2msi.progress import Progress
 from napari_st2msi.recipe import Pairing
 from napari_st2msi.section import Section
 from napari_st2msi.viewer import overlays
 from napari_st2msi.viewer.docks.data_found import FoundView, RolesView, work_in_words
 from napari_st2msi.viewer.docks.data_open import OpenView, Request, opening_for_roles
-from napari_st2msi.viewer.docks.data_opened import Opened, derive, open_request, open_sample
+from napari_st2msi.viewer.docks.data_opened import Opened, open_request, open_sample
 from napari_st2msi.viewer.docks.data_steps import (
     PairView,
     RegisterView,
     paired_in_words,
     registered_in_words,
-    registration_in_words,
 )
 from napari_st2msi.viewer.docks.next_step import Step, next_step
+from napari_st2msi.viewer.docks.saving import Saving
 from napari_st2msi.viewer.jobs import Job
 from napari_st2msi.viewer.parts.dock import Dock, form
 from napari_st2msi.viewer.parts.fields import ChoiceField
@@ -48,7 +46,6 @@ class DataDock(Dock):
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer, "Open")
         self._requests: WeakKeyDictionary[Section, Request] = WeakKeyDictionary()
-        self._unsaved: WeakSet[Section] = WeakSet()
         self._opened: Request | None = None
         self._step = Step("open", "Open")
         self.setAcceptDrops(True)
@@ -75,11 +72,11 @@ class DataDock(Dock):
         self.found_view.save_as_pressed.connect(self.ask_where_to_save)
         self.found_view.close_pressed.connect(self.close_section)
         self.roles_view.chosen.connect(self._reopen)
-        self.register_view.changed.connect(self._refresh)
         self.register_view.pressed.connect(self.register)
         self.pair_view.changed.connect(self._on_pairing)
         self.pair_view.pressed.connect(self.pair)
         self.chooser.changed.connect(self._on_chosen)
+        self.saving = Saving(self)
         self.jobs.started.connect(self._refresh)
         self.jobs.ended.connect(self._refresh)
         for signal in (self.state.sections_changed, self.state.section_changed):
@@ -88,6 +85,7 @@ class DataDock(Dock):
         self.follow(self.state.registration_changed, self._on_registration)
         self.follow(self.state.recipe_changed, self._on_recipe)
         self.follow(self.state.prediction_changed, self._on_prediction)
+        self.follow(self.state.saved_changed, self._on_saved)
         self._on_section()
 
     # -- opening --------------------------------------------------------------------------------
@@ -118,7 +116,8 @@ class DataDock(Dock):
 
     def _open_request(self, request: Request, instead: Section | None, all_the_same: bool = False) -> None:
         """Open what was asked for, in the place of a section if it is the same one."""
-        if instead is not None and instead in self._unsaved and not all_the_same:
+        changed = instead is not None and instead in self.state.sections and self.state.work(instead).unsaved
+        if instead is not None and changed and not all_the_same:
             self.messages.show_warning(
                 f"Opening '{instead.name}' again drops what was registered, paired or predicted and not saved.",
                 action=("Open again", partial(self._open_request, request, instead, True)),
@@ -132,7 +131,7 @@ class DataDock(Dock):
 
     def open_paths(self, paths: Iterable[Path]) -> None:
         """Open files that were dropped, on the dock or on the canvas."""
-        if self._busy():
+        if self.busy():
             return
         paths = list(paths)
         self.open_group.expand()
@@ -201,28 +200,8 @@ class DataDock(Dock):
     # -- registering and pairing ----------------------------------------------------------------
 
     def register(self) -> None:
-        """Lay MSI over ST by landmarks."""
-        section = self.state.section
-        if section is None:
-            return
-        file, transform = self.register_view.file, self.register_view.transform.value()
-
-        def call(*, progress: Progress, cancelled: Callable[[], bool]) -> Any:
-            registration = pipeline.register(section, file, transform=transform)
-            derive(section)
-            return registration
-
-        self._start("Registering", call, partial(self._on_registered, section))
-
-    def _on_registered(self, section: Section, registration: Any) -> None:
-        if section not in self.state.sections:
-            return
-        self._unsaved.add(section)
-        self.state.set_registered(section)
-        self.viewer.reset_view()
-        self.messages.show_result(f"MSI lies over ST. {registration_in_words(registration)}")
-        if not registration.warnings:
-            self.register_group.collapse()
+        """Open the dock that lays MSI over ST."""
+        open_dock(self.viewer, "Register")
 
     def pair(self) -> None:
         """Give every spot its ions."""
@@ -238,7 +217,7 @@ class DataDock(Dock):
     def _on_paired(self, section: Section, paired: PairedDataset) -> None:
         if section not in self.state.sections:
             return
-        self._unsaved.add(section)
+        self.state.mark_unsaved(section)
         self.state.set_paired(paired, section)
         overlays.show_coverage(self.viewer, section, paired)
         text = paired_in_words(paired, section.st.n_obs)
@@ -253,52 +232,28 @@ class DataDock(Dock):
     def save(self) -> None:
         """Write what changed into the zarr that the section came from."""
         if (section := self.state.section) is not None and self.found_view.save.isEnabled():
-            self._save(section, None)
+            self.saving.save(section)
 
     def ask_where_to_save(self) -> None:
         """Ask where to write the section, and write it there."""
-        section = self.state.section
-        if section is None:
-            return
-        start = str(Path(get_save_history()[0]) / f"{section.name}.zarr")
-        dialog = QFileDialog(self, "Save the section as zarr", start, "SpatialData zarr (*.zarr)")
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
-        dialog.setFileMode(QFileDialog.FileMode.AnyFile)
-        dialog.selectFile(start)
-        if dialog.exec():
-            self.save_as(Path(dialog.selectedFiles()[0]))
+        if (section := self.state.section) is not None:
+            self.saving.ask(section)
 
     def save_as(self, path: Path, *, overwrite: bool = False) -> None:
         """Write the section as a new zarr; one that is there is replaced only when that was said."""
-        section = self.state.section
-        if section is None:
-            return
-        path = path if path.suffix == ".zarr" else path.with_name(f"{path.name}.zarr")
-        if path.exists() and not overwrite:
-            again = partial(self.save_as, path, overwrite=True)
-            self.messages.show_warning(f"'{path.name}' is already there.", action=("Replace it", again))
-            return
-        self._save(section, path, overwrite=overwrite)
+        if (section := self.state.section) is not None:
+            self.saving.save_as(section, path, overwrite=overwrite)
 
-    def _save(self, section: Section, path: Path | None, *, overwrite: bool = False) -> None:
-        def call(*, progress: Progress, cancelled: Callable[[], bool]) -> Path:
-            return pipeline.save(section, path, overwrite=overwrite)
-
-        self._start(f"Saving {section.name}", call, partial(self._on_saved, section))
-
-    def _on_saved(self, section: Section, path: Path) -> None:
-        self._unsaved.discard(section)
-        update_save_history(str(path))
-        self.messages.show_result(f"Saved as '{path}'.")
+    def _on_saved(self, section: Section) -> None:
         if section is self.state.section:
             self.found_view.show_section(section)
 
     def close_section(self, *, all_the_same: bool = False) -> None:
         """Take the section looked at out of the viewer."""
         section = self.state.section
-        if section is None or self._busy():
+        if section is None or self.busy():
             return
-        if section in self._unsaved and not all_the_same:
+        if self.state.work(section).unsaved and not all_the_same:
             self.messages.show_warning(
                 f"What was registered, paired or predicted in '{section.name}' is not saved.",
                 action=("Close without saving", partial(self.close_section, all_the_same=True)),
@@ -341,7 +296,7 @@ class DataDock(Dock):
         self._refresh()
 
     def _on_prediction(self, section: Section) -> None:
-        self._unsaved.add(section)
+        self.state.mark_unsaved(section)
 
     def _on_pairing(self, choices: Pairing) -> None:
         self.state.recipe = self.state.recipe.model_copy(update={"pairing": choices})
@@ -358,8 +313,6 @@ class DataDock(Dock):
         self._step = next_step(
             work,
             wanted=request is not None and request != self._opened,
-            landmarks=self.register_view.file is not None
-            or (work is not None and overlays.has_landmarks(work.section)),
             pairing=self.pair_view.form.value,
         )
         self.say(*self._state_in_words(work))
@@ -380,9 +333,11 @@ class DataDock(Dock):
         kind, registered = self._step.kind, work.section.registered
         if registered:
             self.register_view.say(registered_in_words(work.section))
+        elif overlays.has_landmarks(work.section):
+            self.register_view.say("Not registered yet. Landmarks came with this section.")
         else:
-            self.register_view.say(self._step.hint if kind == "register" else "")
-        self.register_view.button.setVisible(registered and kind != "register")
+            self.register_view.say("Not registered yet.")
+        self.register_view.button.setVisible(kind != "register")
         self.pair_view.say("" if work.paired is None else paired_in_words(work.paired, work.section.st.n_obs))
         self.pair_view.button.setVisible(registered and kind != "pair")
         self.register_group.update_title()
@@ -417,11 +372,5 @@ class DataDock(Dock):
     # -- running --------------------------------------------------------------------------------
 
     def _start(self, title: str, call: Callable[..., Any], then: Callable[[Any], None]) -> None:
-        if not self._busy():
+        if not self.busy():
             self.run(Job(title, call), then)
-
-    def _busy(self) -> bool:
-        """Say so when something is under way that another job would drop."""
-        if self.jobs.running:
-            self.messages.show_warning("Something is still running here. Cancel it first, or wait until it is done.")
-        return self.jobs.running

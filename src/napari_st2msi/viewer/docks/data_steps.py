@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 import numpy as np
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
@@ -14,57 +11,33 @@ from napari_st2msi.paired import PairedDataset
 from napari_st2msi.recipe import Pairing
 from napari_st2msi.registration.persistence import registration_of
 from napari_st2msi.section import Section
+from napari_st2msi.viewer.docks.register_view import fit_in_words
 from napari_st2msi.viewer.parts.buttons import flat
-from napari_st2msi.viewer.parts.dock import form
-from napari_st2msi.viewer.parts.fields import ChoiceField, PathField, words_for
+from napari_st2msi.viewer.parts.fields import words_for
 from napari_st2msi.viewer.parts.recipe_form import RecipeForm
 from napari_st2msi.viewer.parts.words import Words
 
-if TYPE_CHECKING:
-    from napari_st2msi.registration.registration import Registration
-
-_TRANSFORMS = (("affine", "affine"), ("similarity", "similarity (no shear)"))
-
 
 class RegisterView(QWidget):
-    """Landmarks and the kind of transform."""
+    """How MSI lies over ST, and the way to the dock that decides it."""
 
-    #: Other landmarks or another transform were chosen.
-    changed = Signal()
-    #: The user wants to register.
+    #: The user wants to register, or to see how it was done.
     pressed = Signal()
 
     def __init__(self) -> None:
         super().__init__()
-        self.landmarks = PathField("those of the section", filters="Landmarks (*.csv);;All files (*)")
-        self.landmarks.edit.setToolTip("A CSV of pairs of points in MSI and in ST. Empty: those the section came with.")
-        self.landmarks.setAccessibleName("Landmarks")
-        self.transform = ChoiceField(_TRANSFORMS)
-        self.transform.setAccessibleName("Transform")
-        self.transform.setToolTip("Both may mirror. An affine needs three landmarks at least, a similarity two.")
         self.result = Words(role="note")
-        self.button = flat("Register again", "Lay MSI over ST by the landmarks")
-        rows, layout = form()
-        layout.addRow("Landmarks", self.landmarks)
-        layout.addRow("Transform", self.transform)
-        _stack(self, rows, self.result, self.button)
-        self.landmarks.changed.connect(self.changed)
-        self.transform.changed.connect(self.changed)
+        self.button = flat("Open Register", "Landmarks, their errors, and how MSI lies over ST")
+        _stack(self, None, self.result, self.button)
         self.button.clicked.connect(self.pressed)
 
-    @property
-    def file(self) -> Path | None:
-        """The landmarks to use instead of those of the section."""
-        return self.landmarks.value()
-
     def summary(self) -> str:
-        """Return what came of it, or what is chosen, in few words."""
-        return self.result.text().partition("\n")[0] or str(self.transform.value())
+        """Return what holds, in few words."""
+        return str(self.result.text().partition("\n")[0])
 
     def say(self, text: str) -> None:
-        """Show what came of it."""
+        """Show what holds."""
         self.result.setText(text)
-        self.result.setVisible(bool(text))
 
 
 class PairView(QWidget):
@@ -104,18 +77,6 @@ class PairView(QWidget):
         self.result.setVisible(bool(text))
 
 
-def registration_in_words(registration: Registration) -> str:
-    """Return how far off a registration is where nobody clicked."""
-    used = int(registration.landmarks.enabled.sum())
-    error = registration.left_out
-    if not np.isfinite(error["median"]):
-        return f"{used} landmarks: too few to measure the error."
-    return (
-        f"{used} landmarks. One left out is missed by {error['median']:,.0f} µm (median), "
-        f"{error['max']:,.0f} µm at most."
-    )
-
-
 def registered_in_words(section: Section) -> str:
     """Return how a section that is registered came to be so, and how far off it is."""
     try:
@@ -124,7 +85,7 @@ def registered_in_words(section: Section) -> str:
         return str(error)
     if registration is None:
         return "ST and MSI were in one frame when they were opened."
-    return "\n".join([registration_in_words(registration), *registration.warnings])
+    return fit_in_words(registration)
 
 
 def pairing_in_words(choices: Pairing) -> str:
@@ -153,11 +114,12 @@ def paired_in_words(paired: PairedDataset, n_spots: int) -> str:
     return text + "."
 
 
-def _stack(outer: QWidget, content: QWidget, result: Words, button: QPushButton) -> None:
+def _stack(outer: QWidget, content: QWidget | None, result: Words, button: QPushButton) -> None:
     layout = QVBoxLayout(outer)
     layout.setContentsMargins(0, 0, 0, 4)
     layout.setSpacing(4)
-    layout.addWidget(content)
+    if content is not None:
+        layout.addWidget(content)
     layout.addWidget(result)
     row = QHBoxLayout()
     row.addWidget(button)

@@ -7,13 +7,12 @@ from typing import Any
 
 import pandas as pd
 from qtpy.QtCore import Qt, QTimer
-from qtpy.QtGui import QHideEvent, QIcon, QKeySequence, QShortcut, QShowEvent
+from qtpy.QtGui import QIcon, QKeySequence, QShortcut
 from qtpy.QtWidgets import (
     QComboBox,
     QHBoxLayout,
     QLabel,
     QLineEdit,
-    QMessageBox,
     QSizePolicy,
     QToolButton,
     QVBoxLayout,
@@ -32,6 +31,7 @@ from napari_st2msi.viewer.layers import DIVERGING, INTENSITY
 from napari_st2msi.viewer.parts.colour_bar import ColourBar, short
 from napari_st2msi.viewer.parts.dock import Dock
 from napari_st2msi.viewer.parts.empty import EmptyState
+from napari_st2msi.viewer.parts.key_list import show_keys
 from napari_st2msi.viewer.parts.open_dock import open_dock
 from napari_st2msi.viewer.parts.style import Look, restyle
 from napari_st2msi.viewer.pictures import PICTURES, Picture, Pictures
@@ -361,12 +361,7 @@ class ExploreDock(Dock):
 
     def show_keys(self) -> None:
         """List the keys."""
-        rows = "".join(f"<tr><td><b>{key}</b>&nbsp;&nbsp;</td><td>{words}</td></tr>" for key, words in keys.WORDS)
-        box = QMessageBox(self)
-        box.setWindowTitle("Keys")
-        box.setText(f"<table cellpadding=3>{rows}</table>")
-        box.setModal(False)
-        box.show()
+        show_keys(self, keys.WORDS)
 
     # -- the viewer -----------------------------------------------------------------------------
 
@@ -387,15 +382,13 @@ class ExploreDock(Dock):
         words = " · ".join(f"{picture} {short(value, step)}" for picture, value in found.items())
         self.cursor.setText(f"At the cursor: {words}" if words else "At the cursor: nothing measured")
 
-    def showEvent(self, event: QShowEvent) -> None:
-        """Take the keys."""
-        super().showEvent(event)
-        self.keys.bind()
-
-    def hideEvent(self, event: QHideEvent) -> None:
-        """Give the keys back."""
-        super().hideEvent(event)
-        self.keys.release()
+    def on_front(self, front: bool) -> None:
+        """Take the keys while the dock is seen."""
+        self._help_key.setEnabled(front)
+        if front:
+            self.keys.bind()
+        else:
+            self.keys.release()
 
 
 def _note() -> QLabel:

@@ -29,7 +29,7 @@ class Step:
     hint: str = ""
 
 
-def next_step(work: Work | None, *, wanted: bool, landmarks: bool, pairing: Pairing) -> Step:
+def next_step(work: Work | None, *, wanted: bool, pairing: Pairing) -> Step:
     """Return what comes next.
 
     Parameters
@@ -38,8 +38,6 @@ def next_step(work: Work | None, *, wanted: bool, landmarks: bool, pairing: Pair
         What was made of the section looked at; None while none is open.
     wanted
         Whether paths are given that are not open yet.
-    landmarks
-        Whether there are landmarks to register by.
     pairing
         The choices that pairing would use.
     """
@@ -53,15 +51,7 @@ def next_step(work: Work | None, *, wanted: bool, landmarks: bool, pairing: Pair
     if not section.has_msi:
         return Step("train", "Predict or train" if work.paired is None else "Train")
     if not section.registered:
-        if landmarks:
-            return Step("register", "Register")
-        return Step(
-            "register",
-            "Register",
-            False,
-            "No landmarks came with this section. Choose a CSV of landmarks under Register. If positions of ST and MSI "
-            "are in one frame already, open it again with 'Already registered' under Reading.",
-        )
+        return Step("register", "Register")
     if work.paired is None:
         return Step("pair", "Pair")
     remembered = section.attrs.get("pairing", {}).get("choices")

@@ -144,7 +144,7 @@ class LandmarkCanvas:
             np.zeros((0, 2)),
             name=NAMES[self.side],
             features={"id": np.zeros(0, dtype=str)},
-            text={"string": "{id}", "size": 11, "anchor": "upper_left", "color": "black" if self._bright else "white"},
+            text={"string": " {id}", "size": 11, "anchor": "upper_left", "color": "black" if self._bright else "white"},
             metadata={overlays.EDITED: True},
             units=("um", "um"),
         )
@@ -202,7 +202,7 @@ class LandmarkCanvas:
         self._editor.select(id)
         yield
         while event.type == "mouse_move":
-            moved = moved or np.linalg.norm(np.array(event.pos) - start) > _STILL_PX
+            moved = moved or bool(np.linalg.norm(np.array(event.pos) - start) > _STILL_PX)
             if moved:
                 self._editor.move(id, self.side, _point(self._xy(event) + grip), going_on=True)
             yield

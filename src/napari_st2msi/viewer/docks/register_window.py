@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from napari.components import ViewerModel
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
 from napari_st2msi.section import Section
@@ -26,6 +27,7 @@ class TwoCanvases:
 
     def __init__(self, left: Any) -> None:
         self.left = left
+        self._section: Section | None = None
         self.right = ViewerModel(title="MSI")
         self._qt: Any = None
         self._before: dict[str, Any] | None = None
@@ -47,17 +49,17 @@ class TwoCanvases:
         """Show ST on the left, without what lies over it, and the MSI canvas on the right."""
         if self._before is not None:
             return
-        left = self.left
+        left, self._section = self.left, section
         self._before = {
             "grid": left.canvas.grid.enabled,
-            "title": _title(left),
+            "title": left.canvas.overlays.text.model_dump(),
         }
         left.canvas.grid.enabled = False
         self.hide_others(section)
         left.layers.events.inserted.connect(self._on_inserted)
         self._add_canvas()
-        for viewer, text in ((left, "ST"), (self.right, "MSI")):
-            _set_title(viewer, (text, True))
+        for viewer, words in ((left, "ST"), (self.right, "MSI")):
+            viewer.canvas.overlays.text.update(_title(words))
         self.right.canvas.overlays.scale_bar.visible = True
 
     def hide(self, section: Section | None) -> None:
@@ -70,7 +72,7 @@ class TwoCanvases:
         if self._qt is not None:
             self._qt.hide()
         left.canvas.grid.enabled = before["grid"]
-        _set_title(left, before["title"])
+        left.canvas.overlays.text.update(before["title"])
         self.show_others()
         if section is not None:
             overlays.show_landmarks(left, section)
@@ -87,18 +89,15 @@ class TwoCanvases:
 
     # -- what lies over the ST ------------------------------------------------------------------
 
-    def hide_others(self, section: Section) -> None:
+    def hide_others(self, section: Section, *, only_ours: bool = False) -> None:
         """Hide what would cover the ST; the landmarks of the section are shown by who edits them."""
         for role in ("landmarks_st", "landmarks_msi"):
             static = layers.find(self.left, section, role)
             if static is not None and not static.metadata.get(overlays.EDITED):
                 self.left.layers.remove(static)
         for layer in self.left.layers:
-            if (
-                layers.role_of(layer, section) not in _KEPT
-                and layer.visible
-                and not layer.metadata.get(overlays.EDITED)
-            ):
+            kept = layers.role_of(layer, section) in _KEPT or layer.metadata.get(overlays.EDITED)
+            if layer.visible and not kept and (layers.KEY in layer.metadata or not only_ours):
                 layer.metadata[_HIDDEN] = True
                 layer.visible = False
 
@@ -110,11 +109,13 @@ class TwoCanvases:
 
     def _on_inserted(self, event: Any) -> None:
         """Hide what other docks show meanwhile; what the user adds by hand stays."""
-        layer = event.value
-        key = layer.metadata.get(layers.KEY, "")
-        if key and not layer.metadata.get(overlays.EDITED) and not key.endswith(_KEPT):
-            layer.metadata[_HIDDEN] = True
-            layer.visible = False
+        if event.value.metadata.get(layers.KEY) and not event.value.metadata.get(overlays.EDITED):
+            # They may make it visible only after they added it.
+            QTimer.singleShot(0, self._hide_later)
+
+    def _hide_later(self) -> None:
+        if self._before is not None and self._section is not None:
+            self.hide_others(self._section, only_ours=True)
 
     # -- the window -----------------------------------------------------------------------------
 
@@ -139,11 +140,5 @@ class TwoCanvases:
         self._qt.show()
 
 
-def _title(viewer: Any) -> tuple[str, bool]:
-    text = viewer.canvas.overlays.text
-    return text.text, text.visible
-
-
-def _set_title(viewer: Any, title: tuple[str, bool]) -> None:
-    text = viewer.canvas.overlays.text
-    text.text, text.visible = title
+def _title(words: str) -> dict[str, Any]:
+    return {"text": words, "visible": True, "position": "top_left", "font_size": 14, "box": True}

@@ -8,7 +8,7 @@ from weakref import WeakMethod
 
 from napari.settings import get_settings
 from qtpy.QtCore import QEvent, QSize, Qt
-from qtpy.QtGui import QShowEvent
+from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import QDockWidget, QFormLayout, QFrame, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_st2msi.viewer.jobs import Job, Jobs
@@ -42,6 +42,8 @@ class Dock(QWidget):
         The viewer itself, what its docks share, and this dock's long work.
     body
         The layout of what scrolls.
+    front
+        Whether the dock is seen, and not closed or behind another tab.
     """
 
     def __init__(self, napari_viewer: Any, verb: str | None = None) -> None:
@@ -50,6 +52,8 @@ class Dock(QWidget):
         self.state = state_of(self.viewer)
         self.jobs = Jobs(self.state, self)
         self._then: Callable[[Any], None] | None = None
+        self.front = False
+        self._outer: QDockWidget | None = None
         self._followed: list[tuple[Any, WeakMethod[Any]]] = []
 
         self.state_line = QLabel()
@@ -106,14 +110,33 @@ class Dock(QWidget):
             _letting_go(self._followed, self.jobs)()
         return handled
 
+    def on_front(self, front: bool) -> None:
+        """Follow that the dock is seen, or is closed or behind another tab; docks with keys override this."""
+
     def showEvent(self, event: QShowEvent | None) -> None:
         """Shorten the title: three tabs that all end with the plugin's name are cut before they differ."""
         super().showEvent(event)
         outer = self.parent()
         while outer is not None and not isinstance(outer, QDockWidget):
             outer = outer.parent()
-        if outer is not None:
-            outer.setWindowTitle(outer.windowTitle().removesuffix(f" ({PLUGIN})"))
+        if outer is None:
+            self._on_front(True)
+            return
+        outer.setWindowTitle(outer.windowTitle().removesuffix(f" ({PLUGIN})"))
+        if outer is not self._outer:
+            # A dock behind another tab is not hidden for Qt; only this tells.
+            self._outer = outer
+            outer.visibilityChanged.connect(self._on_front)
+
+    def hideEvent(self, event: QHideEvent | None) -> None:
+        """Tell that the dock is not seen."""
+        super().hideEvent(event)
+        self._on_front(False)
+
+    def _on_front(self, front: bool) -> None:
+        if front != self.front:
+            self.front = front
+            self.on_front(front)
 
     # -- parts ----------------------------------------------------------------------------------
 
@@ -157,6 +180,12 @@ class Dock(QWidget):
         self.run_bar.show()
         self.run_bar.begin(job.title)
         self.jobs.start(job)
+
+    def busy(self) -> bool:
+        """Say so when something is under way that another job would drop."""
+        if self.jobs.running:
+            self.messages.show_warning("Something is still running here. Cancel it first, or wait until it is done.")
+        return self.jobs.running
 
     def _on_done(self, result: object) -> None:
         assert self._then is not None

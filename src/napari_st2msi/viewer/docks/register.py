@@ -1,0 +1,544 @@
+"""The Register dock: landmarks on two canvases, the transform they give, its errors; applied and saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from napari.layers import Layer
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtGui import QKeySequence
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QShortcut, QWidget
+
+from napari_st2msi.errors import St2msiError
+from napari_st2msi.registration.registration import Registration
+from napari_st2msi.section import Section
+from napari_st2msi.viewer import layers
+from napari_st2msi.viewer.docks.register_automatic import AutomaticPanel
+from napari_st2msi.viewer.docks.register_autosave import Autosave
+from napari_st2msi.viewer.docks.register_canvas import LandmarkCanvas
+from napari_st2msi.viewer.docks.register_context import RegisterContext
+from napari_st2msi.viewer.docks.register_files import FilesPanel
+from napari_st2msi.viewer.docks.register_keys import WORDS, RegisterKeys
+from napari_st2msi.viewer.docks.register_preview import PreviewPanel
+from napari_st2msi.viewer.docks.register_table import rows_of
+from napari_st2msi.viewer.docks.register_view import LandmarksView, TransformView, errors_in_words, fit_in_words
+from napari_st2msi.viewer.docks.register_views import ViewsPanel
+from napari_st2msi.viewer.docks.register_window import TwoCanvases
+from napari_st2msi.viewer.docks.register_work import Choices, Fitting, Kept, apply, look_up
+from napari_st2msi.viewer.docks.saving import Saving
+from napari_st2msi.viewer.jobs import Job, Jobs
+from napari_st2msi.viewer.landmark_editor import Desk
+from napari_st2msi.viewer.parts.buttons import flat
+from napari_st2msi.viewer.parts.dock import Dock
+from napari_st2msi.viewer.parts.empty import EmptyState
+from napari_st2msi.viewer.parts.key_list import show_keys
+from napari_st2msi.viewer.parts.open_dock import open_dock
+from napari_st2msi.viewer.parts.style import Look
+
+#: Pairs from which on the counterpart of a point is predicted.
+_PREDICTS = 3
+
+
+@dataclass(eq=False)
+class _Held:
+    """What the dock knows of a section besides its landmarks.
+
+    Attributes
+    ----------
+    desk
+        Its landmarks with their history, while another section is worked on.
+    applied
+        The registration that the section holds.
+    known
+        Whether it was looked up yet what the section carries.
+    """
+
+    desk: Desk | None = None
+    applied: Registration | None = None
+    choices: Choices = field(default_factory=Choices)
+    known: bool = False
+
+
+class RegisterDock(Dock):
+    """Lays MSI over ST: landmarks by hand, automatic refinement, and how far either is off.
+
+    While the dock is in front, the window shows ST on the left and MSI on the right.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer, "Register")
+        self.canvases = TwoCanvases(self.viewer)
+        self.context = RegisterContext(self.state, self.viewer, self.canvases.right)
+        self.editor = self.context.editor
+        self.fixed = LandmarkCanvas(self.viewer, "fixed", self.editor, self._put_layer)
+        self.moving = LandmarkCanvas(self.canvases.right, "moving", self.editor)
+        self.fitting = Fitting(self.state, self)
+        self.autosave = Autosave(self.context, parent=self)
+        self.saving = Saving(self, self._written)
+        self._looking = Jobs(self.state, self)
+        self._held: WeakKeyDictionary[Section, _Held] = WeakKeyDictionary()
+        self._why_not = ""
+        self._build()
+        self.keys = RegisterKeys(
+            self,
+            (self.viewer, self.canvases.right),
+            {
+                "add": self.landmarks.add.toggle,
+                "accept": self.accept_selected,
+                "disable": self.disable_selected,
+                "delete": self.delete_selected,
+                "stop": self.stop,
+                "undo": self.undo,
+                "redo": self.redo,
+            },
+            self.save,
+        )
+        self._connect()
+        self._on_section()
+
+    # -- layout ---------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self.empty = EmptyState()
+        self.landmarks, self.transform = LandmarksView(self.editor), TransformView()
+        self.st_view, self.msi_view = ViewsPanel(self.context, "fixed"), ViewsPanel(self.context, "moving")
+        self.preview = PreviewPanel(self.context, self.st_view, self.msi_view)
+        self.automatic = AutomaticPanel(self.context)
+        self.files = FilesPanel(self.context)
+        self.files.accept_drops(self)
+        views = QWidget()
+        rows = QGridLayout(views)
+        rows.setContentsMargins(0, 0, 0, 0)
+        rows.setSpacing(4)
+        for place, (words, panel) in enumerate((("ST", self.st_view), ("MSI", self.msi_view))):
+            rows.addWidget(QLabel(words), place, 0, Qt.AlignmentFlag.AlignTop)
+            rows.addWidget(panel, place, 1)
+        self.body.addWidget(self.empty)
+        self.groups = (
+            self.add_group("Show", views, summary=self._views_in_words),
+            self.add_group("Landmarks", self.landmarks, summary=self._landmarks_in_words),
+            self.add_group("Transform", self.transform, open=False, summary=self.transform.summary),
+            self.add_group("Preview", self.preview, summary=self.preview.summary),
+            self.add_group("Automatic", self.automatic, open=False, summary=self.automatic.summary),
+            self.add_group("Import and export", self.files, open=False),
+        )
+        self.save_button = flat("Save", "Register, and write the section (Ctrl+S)")
+        self.keys_button = flat("Keys", "List the keys (?)")
+        row = QHBoxLayout()
+        row.addWidget(self.save_button)
+        row.addWidget(self.keys_button)
+        row.addStretch()
+        self.layout().insertLayout(self.layout().indexOf(self.messages), row)
+
+    def _connect(self) -> None:
+        editor, view = self.editor, self.landmarks
+        editor.changed.connect(self._on_edit)
+        editor.predictions_changed.connect(self._show_rows)
+        editor.selection_changed.connect(self._on_selected)
+        view.add.toggled.connect(self._on_adding)
+        view.undo.clicked.connect(self.undo)
+        view.redo.clicked.connect(self.redo)
+        view.disable.clicked.connect(self.disable_selected)
+        view.delete.clicked.connect(self.delete_selected)
+        view.table.chosen.connect(self._on_row)
+        view.table.landmarks.refused.connect(self.messages.show_error)
+        self.transform.changed.connect(self._on_choices)
+        self.fitting.fitted.connect(self._on_fitted)
+        self.fitting.failed.connect(self._on_unfit)
+        self.context.registration_changed.connect(self._on_registration)
+        self._looking.done.connect(self._on_known)
+        self._looking.failed.connect(self.messages.show_error)
+        self.save_button.clicked.connect(self.save)
+        self.keys_button.clicked.connect(self.show_keys)
+        self.empty.pressed.connect(self._open_data)
+        self.automatic.accepted.connect(self._apply)
+        self.automatic.proposed.connect(self.preview.show_if_off)
+        for talker in (self.automatic, self.files):
+            talker.message.connect(self._on_message)
+        for panel in (self.st_view, self.msi_view, self.preview, self.automatic, self.files, self.autosave):
+            panel.failed.connect(self.messages.show_error)
+        self.st_view.view_changed.connect(self._on_view)
+        for panel in (self.st_view, self.msi_view):
+            panel.view_changed.connect(self._update_titles)
+        self.preview.changed.connect(self._update_titles)
+        self.jobs.started.connect(self._refresh)
+        self.jobs.ended.connect(self._refresh)
+        self.viewer.layers.events.inserted.connect(self._on_layer)
+        self.follow(self.state.section_changed, self._on_section)
+        self.follow(self.state.sections_changed, self._on_section)
+        self.follow(self.state.saved_changed, self._on_saved)
+        self._help_key = QShortcut(QKeySequence("?"), self)
+        self._help_key.activated.connect(self.show_keys)
+
+    # -- coming and going -----------------------------------------------------------------------
+
+    def on_front(self, front: bool) -> None:
+        """Show both canvases and take the keys while the dock is seen."""
+        self._help_key.setEnabled(front)
+        if front:
+            self._enter()
+        else:
+            self._leave()
+
+    def event(self, event: QEvent | None) -> bool:
+        """Take the second canvas away once napari has closed the dock."""
+        handled = super().event(event)
+        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self._leave()
+            self.autosave.flush()
+            self.fitting.drop()
+            self._looking.shut()
+            self.canvases.close()
+        return handled
+
+    def _enter(self) -> None:
+        """Show both canvases, if there is a section for them; look up what it carries when it is seen first."""
+        section = self.context.section
+        if section is None or self.canvases.shown or not self.front:
+            return
+        self.canvases.show(section)
+        self.fixed.show()
+        self.moving.show()
+        self.context.shown = True
+        assert self.fixed.layer is not None
+        self.viewer.layers.selection.active = self.fixed.layer
+        self.canvases.right.layers.selection.active = self.moving.layer
+        for layer in (*layers.own_layers(self.viewer, section), self.moving.layer):
+            self.keys.claim(layer)
+        self.keys.bind(self.canvases.widgets)
+        if not self._held[section].known:
+            self._looking.start(Job("Looking for landmarks", partial(look_up, section)))
+        self._refresh()
+
+    def _leave(self) -> None:
+        if not self.canvases.shown:
+            return
+        self.landmarks.add.setChecked(False)
+        self.keys.release()
+        self.context.shown = False
+        self.fixed.hide()
+        self.moving.hide()
+        self.canvases.hide(self.context.section)
+
+    def _put_layer(self, layer: Layer) -> None:
+        assert self.context.section is not None
+        layers.add(self.viewer, self.context.section, "landmarks_st", layer)
+
+    def _on_layer(self, event: Any) -> None:
+        section = self.context.section
+        if self.canvases.shown and section is not None and layers.role_of(event.value, section) is not None:
+            self.keys.claim(event.value)
+
+    def on_look(self, look: Look) -> None:
+        """Follow the theme."""
+        if hasattr(self, "automatic"):
+            self.canvases.right.theme = self.viewer.theme
+            self.automatic.set_look(look)
+            self.landmarks.table.fit_columns()
+
+    # -- the section ----------------------------------------------------------------------------
+
+    def _on_section(self, *_: Any) -> None:
+        """Work on the section looked at, if it has both sides; what was edited in the one before is kept."""
+        section = self.state.section
+        if section is not None and not (section.has_st and section.has_msi):
+            section = None
+        before = self.context.section
+        if section is not before:
+            self._leave()
+            self.fitting.drop()
+            self._looking.shut()
+            held = _Held() if section is None else self._held.setdefault(section, _Held())
+            desk = self.editor.exchange(held.desk)
+            if before is not None:
+                self._held[before].desk = desk
+            self._why_not = ""
+            self.messages.clear()
+            self.transform.set_value(held.choices)
+            self.context.set_section(section)
+            if held.known:
+                self._fit()
+            self._enter()
+        self._show_rows()
+        self._refresh()
+
+    def _on_known(self, kept: Kept) -> None:
+        """Take over what the section carries, and offer what was left unsaved."""
+        section = self.context.section
+        assert section is not None
+        held = self._held[section]
+        held.known, held.applied = True, kept.registration
+        if kept.problem:
+            self.messages.show_warning(kept.problem)
+        self.editor.begin(kept.landmarks)
+        self.context.registration = kept.registration
+        self._fit()
+        self._offer_to_resume(section)
+
+    def _offer_to_resume(self, section: Section) -> None:
+        try:
+            facts = self.autosave.resume(section)
+        except St2msiError as problem:
+            self.messages.show_warning(str(problem))
+            return
+        if facts is None or facts.get("pairs") == self.editor.to_dict()["pairs"] or not facts.get("pairs"):
+            return
+        when = self.autosave.when(section)
+        self.messages.show_warning(
+            f"{len(facts['pairs'])} landmarks of this section were not saved"
+            + ("." if when is None else f" on {when:%d %B at %H:%M}."),
+            action=("Resume", partial(self.resume, facts)),
+        )
+
+    def resume(self, facts: dict[str, Any]) -> None:
+        """Go on with landmarks that were not saved; that can be undone."""
+        try:
+            self.editor.restore(facts)
+        except St2msiError as problem:
+            self.messages.show_error(str(problem))
+        else:
+            self.messages.show_result(f"Resumed {len(facts['pairs'])} landmarks.")
+
+    # -- editing --------------------------------------------------------------------------------
+
+    def _on_edit(self) -> None:
+        self._show_rows()
+        self._fit()
+        self._refresh()
+
+    def _on_adding(self, adding: bool) -> None:
+        self.fixed.adding = self.moving.adding = adding
+        self._refresh()
+
+    def _on_selected(self, id: str | None) -> None:
+        self.landmarks.table.show_landmark(id)
+        self.landmarks.show_state()
+
+    def _on_row(self, id: str) -> None:
+        """Select a landmark that was chosen in the table, and bring it into view on both sides."""
+        self.editor.select(id)
+        for canvas in (self.fixed, self.moving):
+            canvas.centre_on(id)
+
+    def undo(self) -> None:
+        """Take back the last edit."""
+        self._say_step("Undone", self.editor.undo())
+
+    def redo(self) -> None:
+        """Do again what was taken back."""
+        self._say_step("Done again", self.editor.redo())
+
+    def _say_step(self, done: str, step: str) -> None:
+        if step:
+            self.messages.show_result(f"{done}: {step}.")
+
+    def delete_selected(self) -> None:
+        """Delete the landmark selected."""
+        if (id := self.editor.selected) is not None:
+            self.editor.delete(id)
+
+    def disable_selected(self) -> None:
+        """Leave the landmark selected out of the fit, or use it again."""
+        if (id := self.editor.selected) is not None:
+            self.editor.enable(id, not self.editor.pair(id).enabled)
+
+    def accept_selected(self) -> None:
+        """Place the landmark selected where it is predicted."""
+        if (id := self.editor.selected) is not None:
+            self.editor.confirm(id)
+
+    def stop(self) -> None:
+        """Stop adding, or select nothing."""
+        if self.landmarks.add.isChecked():
+            self.landmarks.add.setChecked(False)
+        else:
+            self.editor.select(None)
+
+    # -- fitting --------------------------------------------------------------------------------
+
+    def _on_choices(self, choices: Choices) -> None:
+        section = self.context.section
+        if section is not None:
+            self._held[section].choices = choices
+            self._fit()
+
+    def _fit(self) -> None:
+        section, landmarks = self.context.section, self.editor.landmarks
+        if section is None:
+            return
+        held = self._held[section]
+        if not landmarks.enabled.any() and held.applied is not None and not len(held.applied.landmarks):
+            # Found from images alone; nothing speaks against it yet.
+            self.context.registration = held.applied
+            return
+        self.fitting.want(section, landmarks, held.choices)
+
+    def _on_fitted(self, registration: Registration) -> None:
+        self._why_not = ""
+        self.context.registration = registration
+
+    def _on_unfit(self, words: str, details: str) -> None:
+        self._why_not = words
+        if details:
+            self.messages.show_error(words, details)
+        self.context.registration = None
+        self._on_registration(None)
+
+    def _on_registration(self, registration: Registration | None) -> None:
+        """Show the registration at hand, and predict by it."""
+        if registration is None:
+            self.editor.predictor = None
+        else:
+            used = int(registration.landmarks.enabled.sum())
+            by_images = registration.source != "landmarks"
+            self.editor.predictor = registration.transform if by_images or used >= _PREDICTS else None
+        self.transform.show_candidates(() if registration is None else registration.candidates)
+        self._show_rows()
+        self._refresh()
+
+    def _show_rows(self) -> None:
+        self.landmarks.show_rows(rows_of(self.editor.pairs, self.context.registration, self.fitting.pixel_um))
+
+    # -- applying and saving --------------------------------------------------------------------
+
+    @property
+    def pending(self) -> bool:
+        """Whether the registration at hand, or a landmark of it, is not what the section holds."""
+        section, registration = self.context.section, self.context.registration
+        if section is None or registration is None:
+            return False
+        applied = self._held[section].applied
+        return self.editor.dirty or applied is None or applied.fingerprint != registration.fingerprint
+
+    def on_primary(self) -> None:
+        """Lay MSI over ST as it is at hand."""
+        if self.context.registration is not None:
+            self._apply(self.context.registration)
+
+    def _apply(self, registration: Registration, *, then: Callable[[Section], None] | None = None) -> None:
+        section = self.context.section
+        if section is None or self.busy():
+            return
+        self.run(Job("Registering", partial(apply, section, registration)), partial(self._on_applied, section, then))
+
+    def _on_applied(self, section: Section, then: Callable[[Section], None] | None, registration: Registration) -> None:
+        if section not in self.state.sections:
+            return
+        self._held[section].applied = registration
+        if section is self.context.section:
+            self.editor.mark_saved()
+            self.context.registration = registration
+        self.state.set_registered(section)
+        self.messages.show_result(f"MSI lies over ST. {errors_in_words(registration)}")
+        self._refresh()
+        if then is not None:
+            then(section)
+
+    def save(self) -> None:
+        """Register what is not yet, and write the section."""
+        section, registration = self.context.section, self.context.registration
+        if section is None:
+            return
+        if self.fitting.running:
+            self.messages.show_warning("The landmarks are still being fitted. Save again in a moment.")
+        elif self.pending and registration is not None:
+            self._apply(registration, then=self.saving.save)
+        else:
+            self.saving.save(section)
+
+    def _written(self, section: Section) -> str:
+        applied = self._held[section].applied if section in self._held else None
+        return "" if applied is None else f" It holds the registration: {errors_in_words(applied)}"
+
+    def _on_saved(self, section: Section) -> None:
+        if not self.state.work(section).unsaved and not (section is self.context.section and self.editor.dirty):
+            self.autosave.forget(section)
+        self._refresh()
+
+    # -- words ----------------------------------------------------------------------------------
+
+    def _on_message(self, level: str, words: str) -> None:
+        (self.messages.show_result if level == "good" else self.messages.show_warning)(words)
+
+    def _refresh(self, *_: Any) -> None:
+        """Show where things stand."""
+        section, registration = self.context.section, self.context.registration
+        for group in self.groups:
+            group.setVisible(section is not None)
+        self.empty.setVisible(section is None)
+        self.save_button.setEnabled(section is not None and not self.jobs.running)
+        self.enable_groups(not self.jobs.running)
+        if section is None:
+            self.empty.say(*_missing(self.state.section))
+        self.landmarks.show_state()
+        self.landmarks.say(self._why_not if registration is None else fit_in_words(registration))
+        verb = "Register again" if section is not None and self._held[section].applied is not None else "Register"
+        self.run_bar.set_verb(
+            verb,
+            enabled=registration is not None and self.pending and not self.automatic.running,
+            why_not=self._why_not or "The section holds just this registration already.",
+        )
+        self.say(*self._state_in_words(section))
+        self._update_titles()
+
+    def _state_in_words(self, section: Section | None) -> tuple[str, Any]:
+        if section is None:
+            return "No section with ST and MSI is open.", "empty"
+        if self.jobs.running:
+            return self.state.running[-1] if self.state.running else "Working", "running"
+        held = self._held[section]
+        if not held.known:
+            return f"{section.name} · looking for landmarks", "running"
+        n, changes = len(self.editor.pairs), self.editor.changes
+        parts = [section.name, f"{n} landmark{'' if n == 1 else 's'}"]
+        if not self.pending and not changes:
+            saved = "" if not self.state.work(section).unsaved else ", not saved"
+            parts.append(f"registered{saved}" if section.registered else "not registered yet")
+            return " · ".join(parts), "ready"
+        if changes and section.registered:
+            parts.append(f"{changes} change{'' if changes == 1 else 's'} not applied")
+        else:
+            parts.append("not applied" if self.pending else "not registered yet")
+        press = f". Press {self.run_bar.button.text()}." if self.pending else ""
+        return " · ".join(parts) + press, "stale"
+
+    def _landmarks_in_words(self) -> str:
+        n = len(self.editor.pairs)
+        return "none" if not n else f"{n}"
+
+    def _views_in_words(self) -> str:
+        return f"{self.st_view.summary()} | {self.msi_view.summary()}"
+
+    def _update_titles(self, *_: Any) -> None:
+        for group in self.groups:
+            group.update_title()
+
+    def _on_view(self, _view: object) -> None:
+        self.fixed.bright = self.st_view.what == "histology"
+
+    def show_keys(self) -> None:
+        """List the keys."""
+        show_keys(self, WORDS)
+
+    def _open_data(self) -> None:
+        open_dock(self.viewer, "Data")
+
+
+def _missing(section: Section | None) -> tuple[str, str]:
+    """Return what is missing to register a section, and what the button does about it."""
+    if section is None:
+        return "Open a section with ST and MSI first: in the Data dock, or a sample of it.", "Open data"
+    lacks, has = ("ST", "MSI") if not section.has_st else ("MSI", "ST")
+    return (
+        f"'{section.name}' has {has} only, so there is nothing to lay over it. Open it together with its {lacks}.",
+        "Open data",
+    )
