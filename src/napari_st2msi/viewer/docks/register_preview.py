@@ -72,10 +72,11 @@ class Renderer:
     ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
         """Return (rows, columns, 4) uint8 of the MSI over the ST, and how its pixels lie in µm of the ST."""
         last = self._last
-        if self._overlay is None or last is None or wanted.fixed is not last.fixed or wanted.moving is not last.moving:
+        if self._overlay is None or last is None or wanted.fixed is not last.fixed:
             self._overlay = Overlay(wanted.fixed, wanted.moving, wanted.transform, longest=_LONGEST_PX)
             self._warped = None
-        elif wanted.transform is not last.transform:
+        elif wanted.moving is not last.moving or wanted.transform is not last.transform:
+            self._overlay.show(wanted.moving)
             self._overlay.transform = wanted.transform
             self._warped = None
         self._last = wanted
