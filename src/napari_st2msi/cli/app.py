@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from napari_st2msi.cli import learning, sections, windows
+from napari_st2msi.cli import learning, registering, sections, windows
 from napari_st2msi.cli.command import command
 
 app = typer.Typer(
@@ -43,7 +43,7 @@ for function, homes in (
     (windows.demo, ()),
     (sections.info, ("opening",)),
     (sections.convert, ("opening",)),
-    (sections.register, ("roles",)),
+    (registering.register, ("roles",)),
     (sections.pair, ("roles", "pairing")),
     (learning.train, ("genes", "ions", "model", "evaluation", "opening")),
     (learning.predict, ("opening",)),

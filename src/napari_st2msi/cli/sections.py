@@ -1,9 +1,9 @@
-"""Commands about one section: what it holds, one file of it, MSI onto ST, pixels to spots."""
+"""Commands about one section: what it holds, one file of it, pixels to spots."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
@@ -76,57 +76,6 @@ def convert(
     where = save(section, out, overwrite=overwrite)
     facts = section.summary() | {"path": str(where)}
     run.result(facts, lines=_summary_lines(facts) | {"written to": written(where)})
-
-
-def register(
-    path: SectionArgument,
-    landmarks: Annotated[
-        Path | None,
-        typer.Option(
-            "--landmarks",
-            metavar="FILE.csv",
-            help="Pairs of points picked in MSI and in ST. Default: those that came with the section.",
-        ),
-    ] = None,
-    transform: Annotated[
-        Literal["affine", "similarity"],
-        typer.Option("--transform", help="similarity: shift, turn, scale, mirror; affine: shear and stretch as well."),
-    ] = "affine",
-    out: OutOption = None,
-    overwrite: OverwriteOption = False,
-    *,
-    opening: Opening,
-    run: Run,
-) -> None:
-    """Lay MSI over ST by landmarks, and say how far off it is where it was not told.
-
-    The error that counts is the left-out one: each landmark is predicted from the others.
-
-    For example:
-
-      napari-st2msi register section.zarr --landmarks landmarks.csv
-
-      napari-st2msi register section.zarr --transform similarity
-    """
-    from napari_st2msi.pipeline import register as lay
-    from napari_st2msi.pipeline import save
-
-    section = open_path(path, None, opening, run)
-    registration = lay(section, landmarks, transform=transform)
-    where = save(section, out, overwrite=overwrite)
-    error = registration.left_out
-    facts = {**registration.to_dict(), "left_out": error, "path": str(where)}
-    run.result(
-        facts,
-        lines={
-            "landmarks": f"{int(registration.landmarks.enabled.sum())} used of {len(registration.landmarks)}",
-            "left out": f"missed by {error['median']:,.0f} µm (median), {error['max']:,.0f} µm at most",
-            "in sample": f"{registration.rms_um:,.0f} µm (root mean square; it flatters)",
-            "mirrored": registration.reflects,
-            **({"note": list(registration.warnings)} if registration.warnings else {}),
-            "written to": written(where),
-        },
-    )
 
 
 def pair(

@@ -1,0 +1,127 @@
+"""Where `register` reads landmarks and writes what was asked for, for one section or many."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_st2msi.cli.console import Run, plain
+from napari_st2msi.errors import DataProblem, FileProblem, RecipeProblem
+
+if TYPE_CHECKING:
+    from napari_st2msi.registration.registration import Registration
+    from napari_st2msi.section import Section
+
+#: Endings of files of landmarks that are looked for in a folder, in this order.
+_ENDINGS = (".csv", ".json", ".txt", ".pts")
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where what belongs to one section is read and written; None for nowhere, or for the section itself."""
+
+    section: Path
+    landmarks: Path | None
+    out: Path | None
+    report: Path | None
+    overlay: Path | None
+    displacement: Path | None
+
+
+def places_of(
+    path: Path,
+    several: bool,
+    landmarks: Path | None,
+    out: Path | None,
+    report: Path | None,
+    overlay: Path | None,
+    displacement: Path | None,
+) -> Places:
+    """Return where what belongs to the section in `path` goes: of several sections, into folders."""
+
+    def beside(target: Path | None, ending: str) -> Path | None:
+        if target is None:
+            return None
+        return target / f"{path.stem}{ending}" if several or target.is_dir() else target
+
+    return Places(
+        path,
+        landmarks,
+        out / path.name if several and out is not None else out,
+        beside(report, ".json"),
+        beside(overlay, ".png"),
+        beside(displacement, ".mha"),
+    )
+
+
+def check_places(places: list[Places], several: bool, overwrite: bool) -> None:
+    """Refuse early what would fail late, and make the folders of a batch."""
+    names = [one.section.stem for one in places]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise DataProblem(f"Two sections are called '{twice}'. What is written for them would be mixed up; rename one.")
+    given = places[0].landmarks
+    if given is not None and not given.exists():
+        raise FileProblem(f"There is no '{given}'. Check --landmarks.")
+    if several and given is not None and not given.is_dir():
+        raise RecipeProblem(
+            f"'{given}' is one file, but landmarks belong to one section. Give a folder with a file for each section, "
+            "named like it."
+        )
+    for one in places:
+        for target in filter(None, (one.report, one.overlay, one.displacement, one.out)):
+            if several:
+                _make_folder(target.parent)
+            elif not target.parent.is_dir():
+                raise FileProblem(f"There is no folder '{target.parent}'. Make it, or choose another place.")
+        if one.out is not None and one.out.exists() and not overwrite:
+            raise FileProblem(f"'{one.out}' is already there. Choose another name, or add --overwrite.")
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileProblem(f"'{folder}' cannot be a folder: {error.strerror or error}. Choose another place.") from error
+
+
+def file_of(section: Section, places: Places) -> Path:
+    """Return the file of landmarks of a section: the one given, or the one in a folder that is named like it."""
+    given = places.landmarks
+    assert given is not None
+    if not given.is_dir() or (given / "zarr.json").exists() or (given / ".zattrs").exists():
+        return given
+    names = dict.fromkeys((section.name, places.section.stem))
+    tried = [given / f"{name}{ending}" for name in names for ending in _ENDINGS]
+    for path in tried:
+        if path.exists():
+            return path
+    raise FileProblem(f"'{given}' has no landmarks of section '{section.name}'. Name the file '{tried[0].name}'.")
+
+
+def write_beside(
+    places: Places, section: Section, registration: Registration, facts: dict[str, Any], run: Run
+) -> dict[str, Path]:
+    """Write what was asked for beside the section, and return the files."""
+    files: dict[str, Path] = {}
+    if places.overlay is not None:
+        from napari_st2msi.report.registration import write_overlay
+
+        write_overlay(places.overlay, section, registration)
+        files["overlay"] = places.overlay
+    if places.displacement is not None:
+        from napari_st2msi.registration.displacement import write_displacement_field
+
+        with run.progress("Writing the displacement field") as progress:
+            write_displacement_field(
+                section, registration, places.displacement, progress=progress, cancelled=run.cancelled
+            )
+        files["displacement"] = places.displacement
+    if places.report is not None:
+        from napari_st2msi.registration.landmark_files.text import write_text
+
+        write_text(places.report, json.dumps(plain(facts), indent=2, ensure_ascii=False) + "\n")
+        files["report"] = places.report
+    return files
