@@ -128,3 +128,63 @@ def test_pixels_without_a_size_are_refused() -> None:
     msi, xy = pixels()
     with pytest.raises(GeometryProblem, match="size of an MSI pixel is unknown"):
         build_section(msi=msi, msi_xy=xy)
+
+
+def bend(section: Section) -> np.ndarray:
+    """Put pixels into the section as a registration does that bends them; return their centres."""
+    import geopandas
+    import shapely
+    from spatialdata.models import ShapesModel
+    from spatialdata.transformations import Identity
+
+    own = section.pixels(MSI_SYSTEM)
+    matrix = np.array([[0.0, 1, 10], [1, 0, 20], [0, 0, 1]])
+    set_transformation(section.sdata["msi_pixels"], Affine(matrix, ("x", "y"), ("x", "y")), SYSTEM)
+    centres = own.centres[:, ::-1] + [10, 20] + 5 * np.sin(own.centres / 50)
+    # Corners whose centroid is not the centre.
+    corners = own.corners[..., ::-1] + [10, 20] + np.array([[9.0, 0], [0, 0], [0, 0], [0, 0]])
+    frame = geopandas.GeoDataFrame(
+        {"centre_x": centres[:, 0], "centre_y": centres[:, 1]}, geometry=shapely.polygons(corners)
+    )
+    section.sdata["msi_pixels_warped"] = ShapesModel.parse(frame[::-1], transformations={SYSTEM: Identity()})
+    section.remember(warped={"element": "msi_pixels_warped", "msi_to_st": matrix.tolist()})
+    section.forget_caches()
+    return centres
+
+
+def test_bent_pixels_lie_where_they_were_put_and_not_where_the_affine_says(section: Section) -> None:
+    own = section.pixels(MSI_SYSTEM).centres
+    centres = bend(section)
+    assert section.warped_element == "msi_pixels_warped"
+    assert section.registered
+    np.testing.assert_allclose(section.pixels().centres, centres)
+    np.testing.assert_allclose(section.msi_xy_in_st, centres)
+    assert section.pixels().corners.shape == (16, 4, 2)
+    np.testing.assert_allclose(section.pixels(MSI_SYSTEM).centres, own)
+    np.testing.assert_allclose(section.msi.obsm["spatial"], own)
+
+
+def test_bent_pixels_count_only_while_the_msi_lies_there(section: Section) -> None:
+    own = section.pixels(MSI_SYSTEM).centres
+    bend(section)
+    elsewhere = np.array([[0.0, 1, 10], [1, 0, 21], [0, 0, 1]])
+    set_transformation(section.sdata["msi_pixels"], Affine(elsewhere, ("x", "y"), ("x", "y")), SYSTEM)
+    assert section.warped_element is None
+    np.testing.assert_allclose(section.pixels().centres, own[:, ::-1] + [10, 21])
+    np.testing.assert_allclose(section.msi_xy_in_st, own[:, ::-1] + [10, 21])
+
+
+@pytest.mark.parametrize("what", ["gone", "nonsense", "another"])
+def test_bent_pixels_that_are_missing_or_of_another_element_do_not_count(section: Section, what: str) -> None:
+    bend(section)
+    laid = dict(section.attrs["warped"])
+    if what == "gone":
+        del section.sdata["msi_pixels_warped"]
+    else:
+        section.remember(warped={**laid, **({"msi_to_st": "x"} if what == "nonsense" else {"element": "other"})})
+    assert section.warped_element is None
+
+
+def test_places_over_the_st_need_a_registration(section: Section) -> None:
+    with pytest.raises(GeometryProblem, match="not registered yet"):
+        _ = section.msi_xy_in_st

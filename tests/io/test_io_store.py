@@ -24,8 +24,11 @@ from napari_st2msi.io import store
 from napari_st2msi.io.landmarks import landmark_elements, read_landmark_elements
 from napari_st2msi.io.open import open_any
 from napari_st2msi.io.store import save
+from napari_st2msi.registration.fit import fit
+from napari_st2msi.registration.landmarks import Landmarks
+from napari_st2msi.registration.persistence import apply, history, registration_of
 from napari_st2msi.roles import PAIRED_TABLE
-from napari_st2msi.section import MSI_SYSTEM, SYSTEM, Section
+from napari_st2msi.section import CONFIDENCE, MSI_SYSTEM, SYSTEM, Section
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -100,6 +103,83 @@ def test_an_update_rewrites_tables_and_transformations_but_no_image(saved: Path)
     ids, moving, fixed = read_landmark_elements(again.sdata)
     assert (ids.tolist(), moving.shape, fixed.shape) == ([1, 2, 3], (3, 2), (3, 2))
     assert leftovers(saved.parent) == []
+
+
+def bent(path: Path) -> Section:
+    """Open a section and lay its MSI over ST by a spline."""
+    section = open_any(path)
+    xy = np.asarray(section.msi.obsm["spatial"])
+    corners = np.array([xy[np.argmax(xy @ way)] for way in ([1, 1], [1, -1], [-1, 1], [-1, -1.1])])
+    moving = np.concatenate([corners, xy.mean(axis=0, keepdims=True) + 3.0])
+    fixed = moving @ MIRROR[:2, :2].T + MIRROR[:2, 2] + np.array([[0, 0], [4, 0], [0, 5], [-3, 0], [6, -7.0]])
+    spline = fit(Landmarks(tuple("abcde"), moving, fixed), "thin_plate", smoothing=0.0)
+    apply(section, spline)
+    return section
+
+
+def test_what_is_bent_is_saved_and_opened_with_its_history(saved: Path) -> None:
+    section = bent(saved)
+    confidence = np.linspace(0, 1, section.st.n_obs, dtype=np.float32)
+    section.sdata.tables["st"].obs[CONFIDENCE] = confidence
+    save(section)
+    again = open_any(saved)
+    assert again.warped_element == "msi_pixels_warped"
+    np.testing.assert_array_equal(again.pixels().corners, section.pixels().corners)
+    np.testing.assert_array_equal(again.msi_xy_in_st, section.msi_xy_in_st)
+    assert registration_of(again).fingerprint == registration_of(section).fingerprint
+    assert [earlier.registration.to_dict() for earlier in history(again)] == [
+        earlier.registration.to_dict() for earlier in history(section)
+    ]
+    np.testing.assert_array_equal(again.st.obs[CONFIDENCE], confidence)
+    assert "msi_pixels_warped" in spatialdata.read_zarr(saved).shapes
+
+    # An affine takes the bent pixels, and the confidence of the spline, away from the disk as well.
+    apply(again, fit(registration_of(again).landmarks, "affine"))
+    save(again)
+    third = open_any(saved)
+    assert third.warped_element is None
+    assert "msi_pixels_warped" not in third.sdata
+    assert not (saved / "shapes" / "msi_pixels_warped").exists()
+    assert CONFIDENCE not in third.st.obs
+    assert history(third)[-1].registration.transform.kind == "thin_plate"
+
+
+def test_only_what_changed_is_written(saved: Path) -> None:
+    save(bent(saved))
+    kinds = ("shapes", "images", "tables")
+    before = {kind: files_of(saved, kind) for kind in kinds}
+    again = open_any(saved)
+    save(again)
+    assert {kind: files_of(saved, kind) for kind in kinds} == before
+    again.sdata.tables["st"].obs[CONFIDENCE] = np.float32(0.5)
+    save(again)
+    after = {kind: files_of(saved, kind) for kind in kinds}
+    assert (after["shapes"], after["images"]) == (before["shapes"], before["images"])
+    changed = {name for name in after["tables"] if after["tables"][name] != before["tables"].get(name)}
+    assert changed
+    assert all(name.startswith("tables/st/obs/") for name in changed)
+    moved = again.sdata["st_spots"].copy()
+    moved["geometry"] = moved.geometry.translate(1, 0)
+    again.sdata["st_spots"] = moved
+    save(again)
+    assert {name for name, facts in files_of(saved, "shapes").items() if before["shapes"][name] != facts} == {
+        "shapes/st_spots/shapes.parquet"
+    }
+    np.testing.assert_allclose(open_any(saved).sdata["st_spots"].geometry.x, moved.geometry.x)
+
+
+def test_a_failed_save_of_a_registration_leaves_the_one_before(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    section = bent(saved)
+    monkeypatch.setattr(spatialdata.SpatialData, "write_attrs", lambda *_: (_ for _ in ()).throw(OSError(5, "no")))
+    with pytest.raises(FileProblem):
+        save(section)
+    monkeypatch.undo()
+    old = open_any(saved)
+    assert old.warped_element is None
+    assert registration_of(old) is None
+    np.testing.assert_allclose(old.msi_to_st, MIRROR)
+    save(section)
+    assert open_any(saved).warped_element is not None
 
 
 def test_an_update_takes_away_what_was_taken_away(saved: Path) -> None:

@@ -12,13 +12,17 @@ import shapely
 from anndata import AnnData
 from scipy import sparse
 
+from bent import simulated, true_spline
 from napari_st2msi.errors import DataProblem, GeometryProblem
 from napari_st2msi.io.build import annotate, build_section
 from napari_st2msi.pairing.aggregate import spread
 from napari_st2msi.pairing.pair import keep, pair_section, stale, stored, stored_weights
+from napari_st2msi.pairing.weights import pair_weights
 from napari_st2msi.progress import Cancelled, Progress
 from napari_st2msi.recipe import Pairing
-from napari_st2msi.section import SYSTEM, Section
+from napari_st2msi.registration.persistence import apply
+from napari_st2msi.section import MSI_SYSTEM, SYSTEM, Section
+from napari_st2msi.shapes import Outlines
 
 RNG = np.random.default_rng(0)
 
@@ -279,6 +283,48 @@ def test_stale_after_another_registration() -> None:
     assert stale(section) is None
     section.remember(pairing={"choices": {}})
     assert "Nothing says how MSI lay" in (stale(section) or "")
+
+
+@pytest.mark.parametrize("method", ["overlap", "nearest"])
+def test_under_a_spline_spots_get_the_pixels_that_truly_lie_there(method: str) -> None:
+    section, truth = simulated()
+    apply(section, true_spline())
+    choices = Pairing(method=method, uncovered="nan", min_coverage=0)
+    found = pair_section(section, choices)
+    own = section.pixels(MSI_SYSTEM)
+    true = Outlines(truth.pose.to_st(own.centres), corners=truth.pose.to_st(own.corners))
+    expected = pair_weights(section.spots, true, choices)
+    straight = section.msi_to_st
+    by_affine = Outlines(
+        own.centres @ straight[:2, :2].T + straight[:2, 2], corners=own.corners @ straight[:2, :2].T + straight[:2, 2]
+    )
+
+    def wrong(weights: sparse.csr_matrix) -> float:
+        """The share of all weight that goes to other pixels than it should."""
+        return float(abs(weights - expected).sum() / expected.sum() / 2)
+
+    # The spline itself is true to a µm or so, of pixels of 50 µm.
+    assert wrong(found.weights) < 0.01
+    assert wrong(pair_weights(section.spots, by_affine, choices)) > 0.25
+
+
+def test_discs_that_an_affine_stretches_are_paired_as_their_grid() -> None:
+    from spatialdata.models import ShapesModel
+    from spatialdata.transformations import Affine, Identity
+
+    section = section_of()
+    xy = section.pixels().centres
+    stretch = np.diag([1.2, 1.0, 1.0])
+    systems = {"st2msi_msi": Identity(), SYSTEM: Affine(stretch, ("x", "y"), ("x", "y"))}
+    del section.sdata["msi_pixels"]
+    section.sdata["msi_pixels"] = ShapesModel.parse(xy, geometry=0, radius=10.0, transformations=systems)
+    section.forget_caches()
+    result = pair_section(section, Pairing())
+    assert any("taken as 20 × 20 µm" in warning for warning in result.warnings)
+    np.testing.assert_allclose(section.msi_xy_in_st, xy * [1.2, 1.0])
+    whole = result.coverage > 0.99
+    assert whole.any()
+    np.testing.assert_allclose(result.weights[whole].sum(axis=1), np.pi * 27.5**2, rtol=1e-6)
 
 
 def test_data_that_came_paired() -> None:
