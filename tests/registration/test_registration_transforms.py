@@ -11,8 +11,11 @@ from hypothesis import strategies as some
 
 from napari_st2msi.errors import FileProblem, GeometryProblem, RecipeProblem
 from napari_st2msi.registration.transforms import (
+    POINT_TRANSFORMS,
+    TRANSFORMS,
     Affine,
     Linear,
+    Rigid,
     Similarity,
     straightness,
     transform_class,
@@ -86,6 +89,41 @@ def test_straightness() -> None:
     assert straightness(np.zeros((3, 2))) == 0
 
 
+@pytest.mark.parametrize("kind", [Rigid, Similarity])
+@pytest.mark.parametrize("mirror", [False, True])
+def test_a_reflection_that_is_known_is_kept(kind: type[Linear], mirror: bool) -> None:
+    truth = pose(0.7, 1.0, mirror)
+    fixed = POINTS @ truth[:2, :2].T + truth[:2, 2]
+    assert kind.fit(POINTS, fixed).reflects == mirror
+    np.testing.assert_allclose(kind.fit(POINTS, fixed, reflection=mirror).matrix, truth, atol=1e-6)
+    # Two points are enough when it is known, and nothing is left to guess.
+    np.testing.assert_allclose(kind.fit(POINTS[:2], fixed[:2], reflection=mirror).matrix, truth, atol=1e-6)
+    other = kind.fit(POINTS, fixed, reflection=not mirror)
+    assert other.reflects != mirror
+    # It is the best of those: none nearby is better.
+    error = ((other.forward(POINTS) - fixed) ** 2).sum()
+    for angle in (-1e-3, 1e-3):
+        assert ((kind(pose(angle, 1.0, False, (0, 0)) @ other.matrix).forward(POINTS) - fixed) ** 2).sum() > error
+
+
+def test_an_affine_that_may_not_mirror_is_refused_in_words() -> None:
+    with pytest.raises(GeometryProblem, match="only mirrored"):
+        Affine.fit(POINTS, POINTS[:, ::-1], reflection=False)
+    with pytest.raises(GeometryProblem, match="only as they are"):
+        Affine.fit(POINTS, POINTS, reflection=True)
+
+
+def test_a_rigid_transform_keeps_lengths() -> None:
+    found = Rigid.fit(POINTS, POINTS[:, ::-1] * 1.2 + 50)
+    np.testing.assert_allclose(found.matrix[:2, :2] @ found.matrix[:2, :2].T, np.eye(2), atol=1e-12)
+    assert found.scale == pytest.approx(1)
+
+
+def test_every_transform_has_a_name_and_a_place() -> None:
+    assert list(TRANSFORMS) == ["rigid", "similarity", "affine", "projective", "thin_plate", "free_form"]
+    assert list(POINT_TRANSFORMS) == list(TRANSFORMS)[:-1]
+
+
 def test_as_plain_values_and_back() -> None:
     for kind in (Affine, Similarity):
         fitted = kind.fit(POINTS, POINTS[:, ::-1])
@@ -95,5 +133,7 @@ def test_as_plain_values_and_back() -> None:
     for damaged in ({}, {"kind": "affine"}, {"kind": "affine", "matrix": [[1, 2]]}, {"kind": "affine", "matrix": "no"}):
         with pytest.raises(FileProblem, match="damaged"):
             transform_from_dict(damaged)
-    with pytest.raises(RecipeProblem, match="affine, similarity"):
+    with pytest.raises(FileProblem, match="damaged"):
+        transform_from_dict({"kind": "affine", "matrix": np.full((3, 3), np.nan).tolist()})
+    with pytest.raises(RecipeProblem, match="affine, projective"):
         transform_class("rubber")

@@ -237,7 +237,8 @@ def _lines(registration: Registration, notes: list[str]) -> dict[str, Any]:
     if count:
         lines["landmarks"] = f"{int(registration.landmarks.enabled.sum())} used of {count}"
         lines["left out"] = _left_out(registration.left_out)
-        lines["in sample"] = f"{registration.rms_um:,.0f} µm (root mean square; it flatters)"
+        if registration.source == "landmarks":
+            lines["in sample"] = f"{registration.rms_um:,.0f} µm (root mean square; it flatters)"
     else:
         lines["left out"] = "no landmarks to leave out"
     tried = [
