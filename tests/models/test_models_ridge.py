@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from napari_st2msi.models.ridge import choose_alpha, fit_ridge, least_flexible, solve
+from napari_st2msi.models.choose import least_flexible
+from napari_st2msi.models.inner import InnerFold
+from napari_st2msi.models.ridge import choose_alpha, fit_ridge, solve
 
 ALPHAS = np.geomspace(1, 1e7, 20)
 
@@ -11,7 +13,7 @@ def problem(n=120, r=15, k=6, seed=0):
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, r)) + 3
     y = x @ rng.normal(size=(r, k)) + rng.normal(size=(n, k)) + 10
-    folds = [(np.flatnonzero(np.arange(n) % 4 != f), np.flatnonzero(np.arange(n) % 4 == f)) for f in range(4)]
+    folds = [InnerFold(np.flatnonzero(np.arange(n) % 4 != f), np.flatnonzero(np.arange(n) % 4 == f)) for f in range(4)]
     return x, y, folds
 
 
@@ -31,7 +33,7 @@ def test_errors_along_the_path_are_those_of_scikit_learn(monkeypatch):
     seen = []
     monkeypatch.setattr("napari_st2msi.models.ridge.least_flexible", lambda errors: seen.append(errors) or 0)
     choose_alpha(x, y, ALPHAS, folds)
-    for fold, (fit, held) in enumerate(folds):
+    for fold, (fit, held, _) in enumerate(folds):
         for number in (0, 7, 19):
             guess = Ridge(ALPHAS[number]).fit(x[fit], y[fit]).predict(x[held])
             np.testing.assert_allclose(seen[0][fold, number], ((y[held] - guess) ** 2).sum(axis=0), rtol=1e-8)

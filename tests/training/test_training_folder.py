@@ -146,7 +146,7 @@ def test_unwritable_place(model, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
-        ({"version": 2}, ModelProblem, "format version 2"),
+        ({"version": 1}, ModelProblem, "format version 1"),
         ({"format": "something"}, FileProblem, "does not describe a model"),
         ({"model": "magic"}, ModelProblem, "no model 'magic'"),
         ({"model": "position"}, ModelProblem, "do not fit together"),

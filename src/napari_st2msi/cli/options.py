@@ -29,8 +29,10 @@ _NAMES = {
     ("opening", "group"): "section-column",
     ("genes", "log1p"): "genes-log1p",
     ("genes", "min_spots"): "genes-min-spots",
+    ("genes", "file"): "gene-list",
     ("ions", "log1p"): "ions-log1p",
     ("ions", "min_spots"): "ions-min-spots",
+    ("ions", "n_top"): "ions-n-top",
     ("ions", "normalisation"): "ions-normalisation",
     ("model", "name"): "model",
 }

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from napari_st2msi.errors import DataProblem
 from napari_st2msi.evaluation.metrics import MEASURES, Tally
-from napari_st2msi.evaluation.spatial import morans_i, neighbour_graph
 from napari_st2msi.evaluation.splits import Fold, SpatialBlocks, make_folds
 from napari_st2msi.evaluation.verdict import SKILL, gain_over_position, verdicts
 from napari_st2msi.features.ions import IonScale
+from napari_st2msi.features.spatial import morans_i, neighbour_graph
 from napari_st2msi.ions import ion_frame
 from napari_st2msi.models.base import prediction
 from napari_st2msi.models.registry import BASELINES, model_class
@@ -115,7 +115,8 @@ def cross_validate(
     """Fit on all folds but one, predict that one, and score per ion; baselines likewise.
 
     Spots without measured ions are left out. Everything that is fitted, scales included, sees the
-    training spots of the fold only.
+    training spots of the fold only. Genes of all spots may be looked at as neighbours of others, as
+    they will be where the model is used; ions never.
 
     Parameters
     ----------
@@ -132,6 +133,7 @@ def cross_validate(
         A fold has too few spots to learn from.
     """
     recipe = Recipe() if recipe is None else recipe
+    context = paired.genes  # of whole sections: neighbours are seen by their genes, with ions or without
     names = list(dict.fromkeys([recipe.model.name, *BASELINES]))
     classes = {name: model_class(name) for name in names}
     paired, dropped = covered_spots(paired)
@@ -150,7 +152,8 @@ def cross_validate(
         for name, model in classes.items():
             check(cancelled)
             part = _part(progress, number, len(folds), names.index(name), len(names), fold.name)
-            guess = model(recipe).fit(train, progress=part, cancelled=cancelled).predict(held.genes)
+            fitted = model(recipe).fit(train, context=context, progress=part, cancelled=cancelled)
+            guess = fitted.predict(held.genes, context=context)
             presence = guess.layers.get("presence")
             tallies[name].add(truth, scale.compress(guess.X), reference, truth > 0, presence)
             if name == recipe.model.name:
@@ -224,7 +227,7 @@ def _descriptors(
         "moran_i": moran,
         "learnable": learnable,
         "gain": gain,
-        "verdict": verdicts(r2, gain, moran, learnable, scale.n_present_),
+        "verdict": verdicts(r2, gain, moran, learnable, scale.n_present_, scale.chosen_),
     }
 
 

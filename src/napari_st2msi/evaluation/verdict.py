@@ -29,12 +29,15 @@ def verdicts(
     moran: NDArray[np.float64],
     learnable: NDArray[np.bool_],
     n_present: NDArray[np.int64],
+    chosen: NDArray[np.bool_],
 ) -> list[str]:
     """Return a plain sentence for each ion."""
     said = []
     for ion in range(len(r2)):
         if n_present[ion] == 0:
             said.append("not learnable: never present")
+        elif not chosen[ion]:
+            said.append("left out: not among the most variable ions")
         elif not learnable[ion]:
             said.append(f"not learnable: present in {n_present[ion]:,} spots")
         elif not np.isfinite(r2[ion]):

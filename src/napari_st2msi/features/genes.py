@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -9,6 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import DataProblem, ModelProblem
+from napari_st2msi.features.selection import most_variable, read_genes
+from napari_st2msi.features.spatial import morans_i, neighbour_graph, section_of, where
 from napari_st2msi.paired import check_values, dense
 from napari_st2msi.recipe import Genes
 
@@ -17,17 +20,19 @@ if TYPE_CHECKING:
 
 #: A model is refused where the query has fewer than this share of the genes it needs.
 LEAST_SHARE = 0.5
-_BINS = 20
+#: A section with fewer spots is standardised by the training spots, whatever the recipe says.
+LEAST_SECTION = 20
 _COLUMNS = 1000  # genes looked at at once, so that no dense copy of all of them is made
+_ROWS = 4096
 
 
 class GeneFeatures:
     """Turn spots × genes into spots × features.
 
-    Counts are scaled to the median library size of the training spots and log1p is taken; the most
-    variable genes are kept; each is standardised. For panels that are not counts (protein
-    intensities), where a total has no meaning, set ``log1p`` to False: values are then taken as
-    they are.
+    Counts are scaled to the median library size of the training spots and log1p is taken; genes are
+    chosen; each is standardised, over all training spots or within each section. For panels that are
+    not counts (protein intensities), where a total has no meaning, set ``log1p`` to False: values are
+    then taken as they are.
 
     Parameters
     ----------
@@ -51,7 +56,9 @@ class GeneFeatures:
         DataProblem
             Values are NaN or negative.
         ModelProblem
-            No gene is seen in enough spots.
+            No gene is seen in enough spots, or none of the listed ones is there.
+        FileProblem
+            The list of genes cannot be read.
         """
         check_values(genes.X, "genes")
         values = genes.X.tocsc() if hasattr(genes.X, "tocsc") else np.asarray(genes.X)
@@ -67,20 +74,21 @@ class GeneFeatures:
                 f"No gene is seen in at least {max(self.choices.min_spots, 1)} of the {genes.n_obs:,} training "
                 "spots. Use more spots, or lower the least number of spots per gene."
             )
-        n_top = self.choices.n_top
-        if n_top is not None and n_top < len(usable):
-            usable = np.sort(usable[_most_variable(mean[usable], variance[usable], n_top)])
-        self.names_: list[str] = genes.var_names[usable].astype(str).tolist()
-        self.mean_: NDArray[np.float64] = mean[usable]
-        # Rounding leaves a hair of variance in a constant gene: dividing by it would blow it up.
-        constant = variance[usable] <= 1e-12 * np.maximum(mean[usable] ** 2, 1e-12)
-        self.deviation_: NDArray[np.float64] = np.where(constant, 1.0, np.sqrt(variance[usable]))
+        chosen = self._choose(genes, values, totals, usable, mean, variance)
+        self.names_: list[str] = genes.var_names[chosen].astype(str).tolist()
+        self.mean_: NDArray[np.float64] = mean[chosen]
+        self.deviation_: NDArray[np.float64] = _deviation(mean[chosen], variance[chosen])
         return self
 
     def transform(self, genes: AnnData) -> NDArray[np.float32]:
-        """Return (spots, features) float32; genes are matched by name, in any order.
+        """Return (spots, features) float32; see `scaled`."""
+        return self.scaled(genes)(np.arange(genes.n_obs))
 
-        Genes that the query lacks are taken at their training mean.
+    def scaled(self, genes: AnnData) -> Scaled:
+        """Return what gives the features of any of the spots; genes are matched by name, in any order.
+
+        Genes that the query lacks are taken at their training mean. Mean and deviation of a section
+        are those of the spots given here.
 
         Raises
         ------
@@ -99,19 +107,7 @@ class GeneFeatures:
                 f"The model knows names like {_examples(self.names_)}; the data has names like "
                 f"{_examples(genes.var_names)}. Use the same kind of gene names as in training."
             )
-        given = genes.var_names.get_indexer(pd.Index(self.names_))
-        found = given >= 0
-        values = _dense32(genes.X[:, given[found]])
-        if self.choices.log1p:
-            values *= self._scale(genes)[:, None].astype(np.float32)
-            np.log1p(values, out=values)
-        features = np.empty((genes.n_obs, len(self.names_)), dtype=np.float32)
-        features[:, found] = values
-        features[:, ~found] = self.mean_[~found]
-        if self.choices.standardise:
-            features -= self.mean_.astype(np.float32)
-            features /= self.deviation_.astype(np.float32)
-        return features
+        return Scaled(self, genes, self._scale(genes) if self.choices.log1p else None)
 
     def share_matched(self, genes: AnnData) -> float:
         """Return the share of the features' genes that a table of spots × genes has, 0 to 1."""
@@ -150,37 +146,133 @@ class GeneFeatures:
         totals = np.asarray(genes.X @ matched.astype(np.float64)).ravel()
         return np.where(totals > 0, expected / np.maximum(totals, 1e-300), 0.0)
 
+    def _choose(
+        self,
+        genes: AnnData,
+        values: Any,
+        totals: NDArray[np.float64],
+        usable: NDArray[np.int64],
+        mean: NDArray[np.float64],
+        variance: NDArray[np.float64],
+    ) -> NDArray[np.int64]:
+        """Return the genes that become features, as sorted positions."""
+        how, n_top = self.choices.selection, self.choices.n_top
+        if how == "listed":
+            if self.choices.file is None:
+                raise ModelProblem("The genes are to come from a list, and no file is chosen. Choose the gene list.")
+            listed = usable[genes.var_names[usable].isin(read_genes(self.choices.file))]
+            if not len(listed):
+                raise ModelProblem(
+                    f"None of the genes in '{self.choices.file.name}' is seen in the training spots. The data has "
+                    f"names like {_examples(genes.var_names)}."
+                )
+            return listed
+        if how == "all" or n_top is None or n_top >= len(usable):
+            return usable
+        if how == "variable":
+            return np.sort(usable[most_variable(mean[usable], variance[usable], n_top)])
+        xy, section = where(genes)
+        graph, score = neighbour_graph(xy, section), np.empty(values.shape[1])
+        for part, block in self._blocks(values, totals):
+            score[part] = np.nan_to_num(morans_i(block, graph, section), nan=-np.inf)
+        return np.sort(usable[np.argsort(-score[usable], kind="stable")[:n_top]])
+
     def _moments(
         self, values: Any, totals: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
         """Return mean and variance of each gene's normalised values, and in how many spots it is seen."""
-        scale = np.where(totals > 0, self.target_ / np.maximum(totals, 1e-300), 0.0)
         mean, variance = np.empty(values.shape[1]), np.empty(values.shape[1])
         seen = np.empty(values.shape[1], dtype=np.int64)
-        for start in range(0, values.shape[1], _COLUMNS):
-            part = slice(start, min(start + _COLUMNS, values.shape[1]))
-            block = dense(values[:, part]).astype(np.float64)
-            if self.choices.log1p:
-                block = np.log1p(block * scale[:, None])
+        for part, block in self._blocks(values, totals):
             seen[part] = (block > 0).sum(axis=0)
             mean[part], variance[part] = block.mean(axis=0), block.var(axis=0)
         return mean, variance, seen
 
+    def _blocks(self, values: Any, totals: NDArray[np.float64]) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+        """Yield the normalised values of some genes at a time, as (which, (spots, genes))."""
+        scale = np.where(totals > 0, self.target_ / np.maximum(totals, 1e-300), 0.0)
+        for start in range(0, values.shape[1], _COLUMNS):
+            part = slice(start, min(start + _COLUMNS, values.shape[1]))
+            block = dense(values[:, part]).astype(np.float64)
+            yield part, np.log1p(block * scale[:, None]) if self.choices.log1p else block
 
-def _most_variable(mean: NDArray[np.float64], variance: NDArray[np.float64], n_top: int) -> NDArray[np.int64]:
-    """Return the genes whose dispersion stands out among genes of similar mean.
 
-    Dispersion (variance over mean) is compared with the median of its bin of equally many genes, in
-    units of the bin's median absolute deviation: the idea of Satija et al. 2015, doi:10.1038/nbt.3192.
+class Scaled:
+    """The features of a query, computed for some spots at a time.
+
+    Parameters
+    ----------
+    features
+        What was fitted.
+    genes
+        The query.
+    scale
+        (spots,) what counts are multiplied by before log1p; None leaves values as they are.
     """
-    dispersion = np.log(np.maximum(variance, 1e-12) / np.maximum(mean, 1e-12))
-    order = np.argsort(mean, kind="stable")
-    score = np.empty(len(mean))
-    for members in np.array_split(order, max(1, min(_BINS, len(mean) // 5))):
-        middle = np.median(dispersion[members])
-        spread = np.median(np.abs(dispersion[members] - middle))
-        score[members] = (dispersion[members] - middle) / max(spread, 1e-6)
-    return np.argsort(-score, kind="stable")[:n_top]
+
+    def __init__(self, features: GeneFeatures, genes: AnnData, scale: NDArray[np.float64] | None) -> None:
+        given = genes.var_names.get_indexer(pd.Index(features.names_))
+        self._found, self._features, self._scale = given >= 0, features, scale
+        self._values = genes.X[:, given[self._found]]
+        self._section = np.zeros(genes.n_obs, dtype=np.int64)
+        self._mean, self._deviation = features.mean_[None], features.deviation_[None]
+        if features.choices.standardise and features.choices.per_section:
+            self._of_sections(section_of(genes))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(spots, features)."""
+        return len(self._section), len(self._found)
+
+    def __call__(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return (rows, features) float32."""
+        choices, fitted = self._features.choices, self._features
+        features = np.zeros((len(rows), len(fitted.names_)), dtype=np.float32)
+        features[:, self._found] = self._normalised(rows)
+        if not choices.standardise:
+            features[:, ~self._found] = fitted.mean_[~self._found]
+            return features
+        for number in np.unique(self._section[rows]):
+            own = self._section[rows] == number
+            features[own] -= self._mean[number].astype(np.float32)
+            features[own] /= self._deviation[number].astype(np.float32)
+        features[:, ~self._found] = 0.0
+        return features
+
+    def _normalised(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the values of the genes that the query has."""
+        values = _dense32(self._values[rows])
+        if self._scale is not None:
+            values *= self._scale[rows, None].astype(np.float32)
+            np.log1p(values, out=values)
+        return values
+
+    def _of_sections(self, section: NDArray[Any]) -> None:
+        """Take mean and deviation of each section that is large enough; the others keep those of training."""
+        means, deviations = [self._mean[0]], [self._deviation[0]]
+        for label in np.unique(section):
+            own = np.flatnonzero(section == label)
+            if len(own) < LEAST_SECTION:
+                continue
+            total, square = np.zeros(int(self._found.sum())), np.zeros(int(self._found.sum()))
+            for start in range(0, len(own), _ROWS):
+                block = self._normalised(own[start : start + _ROWS]).astype(np.float64)
+                total, square = total + block.sum(axis=0), square + (block**2).sum(axis=0)
+            mean, deviation = self._features.mean_.copy(), self._features.deviation_.copy()
+            mean[self._found] = total / len(own)
+            spread = np.maximum(square / len(own) - mean[self._found] ** 2, 0.0)
+            deviation[self._found] = _deviation(mean[self._found], spread)
+            self._section[own] = len(means)
+            means.append(mean)
+            deviations.append(deviation)
+        self._mean, self._deviation = np.array(means), np.array(deviations)
+
+
+def _deviation(mean: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the square root of a variance, and 1 for what is constant."""
+    # Rounding leaves a hair of variance in a constant gene: dividing by it would blow it up.
+    constant = variance <= 1e-12 * np.maximum(mean**2, 1e-12)
+    return np.where(constant, 1.0, np.sqrt(variance))
 
 
 def _sum(values: Any, axis: int) -> NDArray[np.float64]:

@@ -35,6 +35,8 @@ class IonScale:
         (ions,) in how many training spots each ion is present (intensity above 0).
     n_spots_
         Number of training spots.
+    chosen_
+        (ions,) whether an ion is among the most variable that the recipe asks for; all without a number.
     """
 
     def __init__(self, choices: Ions | None = None) -> None:
@@ -54,12 +56,18 @@ class IonScale:
         self.n_present_: NDArray[np.int64] = (values > 0).sum(axis=0)
         self.n_spots_ = int(ions.n_obs)
         self.var_: pd.DataFrame = ions.var.copy()
+        enough = self.n_present_ >= self.choices.min_spots
+        self.chosen_: NDArray[np.bool_] = np.ones(ions.n_vars, dtype=bool)
+        if self.choices.n_top is not None and self.choices.n_top < enough.sum():
+            spread = np.where(enough, self._scaled(values).var(axis=0), -1.0)
+            self.chosen_[:] = False
+            self.chosen_[np.argsort(-spread, kind="stable")[: self.choices.n_top]] = True
         return self
 
     @property
     def learnable_(self) -> NDArray[np.bool_]:
-        """(ions,) whether an ion is present in enough training spots to be learned."""
-        return self.n_present_ >= self.choices.min_spots
+        """(ions,) whether an ion is to be learned: present in enough training spots, and chosen."""
+        return (self.n_present_ >= self.choices.min_spots) & self.chosen_
 
     def forward(self, ions: AnnData) -> NDArray[np.float64]:
         """Return (spots, ions) float64 on the scale models learn on.
@@ -71,11 +79,7 @@ class IonScale:
         """
         if not ions.var_names.equals(self.var_.index):
             raise DataProblem("The ions differ from those of the training spots. Use the same ions in the same order.")
-        values = _checked(ions)
-        if self.choices.normalisation == "tic":
-            totals = values.sum(axis=1, keepdims=True)
-            values = np.where(totals > 0, values * (self.reference_ / np.maximum(totals, 1e-300)), 0.0)
-        return self.compress(values)
+        return self._scaled(_checked(ions))
 
     def compress(self, intensities: NDArray[np.floating]) -> NDArray[np.float64]:
         """Bring (normalised) intensities, such as a prediction, onto the learning scale."""
@@ -87,6 +91,12 @@ class IonScale:
         positive: NDArray[np.float64] = np.maximum(np.asarray(values, dtype=np.float64), 0.0)
         return np.expm1(positive) if self.choices.log1p else positive
 
+    def _scaled(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self.choices.normalisation == "tic":
+            totals = values.sum(axis=1, keepdims=True)
+            values = np.where(totals > 0, values * (self.reference_ / np.maximum(totals, 1e-300)), 0.0)
+        return self.compress(values)
+
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return everything fitted as JSON values and named arrays."""
         facts = {
@@ -95,15 +105,15 @@ class IonScale:
             "n_spots": self.n_spots_,
             "var": frame_to_json(self.var_),
         }
-        return facts, {"n_present": self.n_present_}
+        return facts, {"n_present": self.n_present_, "chosen": self.chosen_}
 
     def restore(self, facts: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
         """Take back what `state` returned."""
         self.choices = Ions.model_validate(facts["choices"])
         self.reference_, self.n_spots_ = float(facts["reference"]), int(facts["n_spots"])
-        self.n_present_ = arrays["n_present"]
+        self.n_present_, self.chosen_ = arrays["n_present"], arrays["chosen"]
         self.var_ = frame_from_json(facts["var"])
-        if len(self.var_) != len(self.n_present_):
+        if not len(self.var_) == len(self.n_present_) == len(self.chosen_):
             raise ModelProblem("The model's ion names and their counts differ in number.")
         return self
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,18 @@ from napari_st2msi.features.threads import threads_for
 
 _ROWS = 4096
 _EXACT = 5000
+_PASSES, _MORE = 5, 16
+
+
+class Rows(Protocol):
+    """Features that are computed some spots at a time."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(spots, features)."""
+
+    def __call__(self, rows: NDArray[np.int64]) -> NDArray[np.floating]:
+        """Return (rows, features)."""
 
 
 class Rotation:
@@ -29,39 +43,50 @@ class Rotation:
     def __init__(self, n_directions: int | None) -> None:
         self.n_directions = n_directions
 
-    def fit(self, features: NDArray[np.floating]) -> Self:
-        """Learn centre and directions from (spots, features).
+    def fit(self, features: NDArray[np.floating] | Rows) -> Self:
+        """Learn centre and directions from (spots, features), given whole or some rows at a time.
 
-        The smaller of the two Gram matrices is decomposed exactly; where both are large, a
-        randomised decomposition with a fixed seed takes its place (Halko et al. 2011,
-        doi:10.1137/090771806).
+        The smaller of the two Gram matrices is decomposed exactly; where both are large, a randomised
+        decomposition with a fixed seed takes its place, which passes over blocks of rows (Halko et
+        al. 2011, doi:10.1137/090771806).
         """
         n, p = features.shape
         keep = min(n, p) if self.n_directions is None else min(n, p, self.n_directions)
-        self.centre_: NDArray[np.float64] = features.mean(axis=0, dtype=np.float64)
+        self.centre_: NDArray[np.float64] = sum(block.sum(axis=0, dtype=np.float64) for block in blocks(features)) / n
         if min(n, p) > _EXACT and keep < min(n, p) // 4:
-            from sklearn.utils.extmath import randomized_svd
-
-            _, _, rows = randomized_svd(features - self.centre_, keep, random_state=0)
-            self.directions_: NDArray[np.float64] = rows.T
+            self.directions_: NDArray[np.float64] = self._randomised(features, keep)
         elif p <= n:
-            gram = np.zeros((p, p))
-            for start in range(0, n, _ROWS):
-                part = features[start : start + _ROWS] - self.centre_
-                gram += part.T @ part
-            self.directions_ = _leading(gram, keep)[1]
+            self.directions_ = _leading(self._through(features, lambda part: part), keep)[1]
         else:
-            centred = features - self.centre_
+            centred = np.concatenate(list(blocks(features))) - self.centre_
             values, left = _leading(centred @ centred.T, keep)
             self.directions_ = centred.T @ left / np.sqrt(values)
         return self
 
-    def transform(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
+    def transform(self, features: NDArray[np.floating] | Rows) -> NDArray[np.float64]:
         """Return (spots, directions) float64."""
-        rotated = np.empty((len(features), self.directions_.shape[1]))
-        for start in range(0, len(features), _ROWS):
-            rotated[start : start + _ROWS] = (features[start : start + _ROWS] - self.centre_) @ self.directions_
+        offset = self.centre_ @ self.directions_
+        rotated = np.empty((features.shape[0], self.directions_.shape[1]))
+        start = 0
+        for block in blocks(features):
+            rotated[start : start + len(block)] = block @ self.directions_ - offset
+            start += len(block)
         return rotated
+
+    def _through(self, features: NDArray[np.floating] | Rows, of: Callable[[Any], Any]) -> NDArray[np.float64]:
+        """Return Xᵀ of(X) for centred X, block by block."""
+        total: Any = 0.0
+        for block in blocks(features):
+            centred = block - self.centre_
+            total = total + centred.T @ of(centred)
+        return total
+
+    def _randomised(self, features: NDArray[np.floating] | Rows, keep: int) -> NDArray[np.float64]:
+        basis = np.random.default_rng(0).standard_normal((features.shape[1], keep + _MORE))
+        for _ in range(_PASSES):
+            basis = np.linalg.qr(self._through(features, partial(_times, basis=basis)))[0]
+        gram = basis.T @ self._through(features, partial(_times, basis=basis))
+        return basis @ _leading((gram + gram.T) / 2, keep)[1]
 
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return everything fitted as JSON values and named arrays."""
@@ -74,6 +99,17 @@ class Rotation:
         if self.directions_.ndim != 2 or self.directions_.shape[0] != len(self.centre_):
             raise ModelProblem("The model's directions do not fit its features.")
         return self
+
+
+def _times(part: NDArray[np.float64], basis: NDArray[np.float64]) -> NDArray[np.float64]:
+    return part @ basis
+
+
+def blocks(features: NDArray[np.floating] | Rows) -> Iterator[NDArray[np.floating]]:
+    """Yield the rows of features, some thousand at a time."""
+    for start in range(0, features.shape[0], _ROWS):
+        stop = min(start + _ROWS, features.shape[0])
+        yield features[start:stop] if isinstance(features, np.ndarray) else features(np.arange(start, stop))
 
 
 def _leading(gram: NDArray[np.float64], keep: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

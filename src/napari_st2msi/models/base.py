@@ -49,11 +49,19 @@ class Predictor(ABC):
         self,
         train: PairedDataset,
         *,
+        context: AnnData | None = None,
         validation: PairedDataset | None = None,
         progress: Progress = Progress(),
         cancelled: Callable[[], bool] = never,
     ) -> Self:
         """Fit on training spots.
+
+        Parameters
+        ----------
+        context
+            Spots × genes of whole sections, the training spots among them by name. A spot's
+            neighbours are looked up there, by position and genes; nothing is fitted to them, and
+            their ions are not there to be seen. None: the training spots are all that is known.
 
         Raises
         ------
@@ -64,13 +72,16 @@ class Predictor(ABC):
         """
 
     @abstractmethod
-    def predict(self, genes: AnnData) -> AnnData:
+    def predict(self, genes: AnnData, *, context: AnnData | None = None) -> AnnData:
         """Predict ions of spots.
 
         Parameters
         ----------
         genes
             Spots × genes with `obsm["spatial"]` in µm and `obs["section"]`; genes are matched by name.
+        context
+            Spots × genes of whole sections, these spots among them by name: their neighbours. None
+            where these spots are whole sections.
 
         Returns
         -------

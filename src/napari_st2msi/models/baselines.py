@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from napari_st2msi.errors import ModelProblem
 from napari_st2msi.features.ions import IonScale
+from napari_st2msi.features.spatial import where
 from napari_st2msi.models.arrays import linear_arrays, linear_from, part, prefixed
 from napari_st2msi.models.base import Predictor, prediction
+from napari_st2msi.models.choose import least_flexible
 from napari_st2msi.models.inner import block_folds, inner_folds
-from napari_st2msi.models.ridge import fit_ridge, least_flexible
+from napari_st2msi.models.ridge import fit_ridge
 from napari_st2msi.paired import PairedDataset, dense
 from napari_st2msi.progress import Progress, check, never
 
@@ -35,11 +37,12 @@ class _Baseline(Predictor):
         self,
         train: PairedDataset,
         *,
+        context: AnnData | None = None,
         validation: PairedDataset | None = None,
         progress: Progress = Progress(),
         cancelled: Callable[[], bool] = never,
     ) -> Self:
-        """Fit on training spots; `validation` is not needed and not looked at."""
+        """Fit on training spots; `context` and `validation` are not needed and not looked at."""
         if len(train) == 0:
             raise ModelProblem("There are no spots to learn from.")
         check(cancelled)
@@ -49,7 +52,7 @@ class _Baseline(Predictor):
         progress(1.0, self.name)
         return self
 
-    def predict(self, genes: AnnData) -> AnnData:
+    def predict(self, genes: AnnData, *, context: AnnData | None = None) -> AnnData:
         """Predict; layer `presence` holds the expected presence, between 0 and 1."""
         together = self._estimate(genes)
         k = len(self.ions_.var_)
@@ -153,7 +156,7 @@ class Position(_Baseline):
         self.linear_ = fit_ridge(terms, targets, alphas, inner_folds(train), cancelled=cancelled)
 
     def _estimate(self, genes: AnnData) -> NDArray[np.float64]:
-        xy, sections = _where(genes)
+        xy, sections = where(genes)
         # A section seen in training keeps the frame it had there, whatever part of it is asked for.
         frames = _frames(xy, sections) | self.frames_
         return self.linear_(_polynomials(xy, sections, frames))
@@ -181,7 +184,7 @@ class Coordinates(_Baseline):
         self.mean_ = targets.mean(axis=0)
         folds = block_folds(train)
         errors = np.zeros((len(folds), len(_NEIGHBOURS) + 1, targets.shape[1]))
-        for number, (fit, held) in enumerate(folds):
+        for number, (fit, held, _) in enumerate(folds):
             check(cancelled)
             seen = (train.xy[fit], train.sections[fit], targets[fit], targets[fit].mean(axis=0))
             for candidate, k in enumerate((*_NEIGHBOURS, 0)):
@@ -191,7 +194,7 @@ class Coordinates(_Baseline):
         self.k_ = np.array([*_NEIGHBOURS, 0])[least_flexible(errors)]
 
     def _estimate(self, genes: AnnData) -> NDArray[np.float64]:
-        xy, sections = _where(genes)
+        xy, sections = where(genes)
         estimate = np.empty((genes.n_obs, self._n_targets))
         for k in np.unique(self.k_):
             chosen = self.k_ == k
@@ -211,13 +214,6 @@ class Coordinates(_Baseline):
             raise ModelProblem("The model's positions, sections and ions differ in number.")
         if not len(self.mean_) == len(self.k_) == self._n_targets:
             raise ModelProblem("The model's neighbours do not fit its ions.")
-
-
-def _where(genes: AnnData) -> tuple[NDArray[np.float64], NDArray[Any]]:
-    """Return positions (n, 2) in µm and section labels of a query."""
-    xy = np.asarray(genes.obsm["spatial"], dtype=float)[:, :2]
-    sections = genes.obs["section"] if "section" in genes.obs else ["section"] * genes.n_obs
-    return xy, np.asarray(sections, dtype=str)
 
 
 def _totals(genes: AnnData) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,28 @@ from napari_st2msi.features.blocks import (
 )
 from napari_st2msi.paired import PairedDataset
 
-#: Positions of the spots to fit on and of those to judge by.
-InnerFold: TypeAlias = tuple[NDArray[np.int64], NDArray[np.int64]]
+
+class InnerFold(NamedTuple):
+    """A split of the training spots.
+
+    Attributes
+    ----------
+    fit, held
+        Positions of the spots to fit on and of those to judge by.
+    features
+        (n, features) of all training spots, where what they are was learned on `fit` (directions that
+        go along with ions must not know those held out); None where they are the same in all folds.
+    """
+
+    fit: NDArray[np.int64]
+    held: NDArray[np.int64]
+    features: NDArray[np.floating] | None = None
+
+    def split(self, features: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Return the features of the spots to fit on and of those held out."""
+        own = features if self.features is None else self.features
+        return own[self.fit], own[self.held]
+
 
 N_FOLDS = 5
 
@@ -37,7 +57,9 @@ def inner_folds(train: PairedDataset) -> list[InnerFold]:
     if len(labels) < 3:
         return block_folds(train)
     fold = _deal(np.bincount(code), min(N_FOLDS, len(labels)))[code]
-    return [(np.flatnonzero(fold != number), np.flatnonzero(fold == number)) for number in range(fold.max() + 1)]
+    return [
+        InnerFold(np.flatnonzero(fold != number), np.flatnonzero(fold == number)) for number in range(fold.max() + 1)
+    ]
 
 
 def block_folds(train: PairedDataset) -> list[InnerFold]:
@@ -52,7 +74,7 @@ def block_folds(train: PairedDataset) -> list[InnerFold]:
         held = fold == number
         fit = outside_buffer(train.xy, train.sections, held, buffer)
         if held.any() and fit.any():
-            folds.append((np.flatnonzero(fit), np.flatnonzero(held)))
+            folds.append(InnerFold(np.flatnonzero(fit), np.flatnonzero(held)))
     return folds if len(folds) > 1 else []
 
 

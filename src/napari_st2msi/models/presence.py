@@ -9,8 +9,10 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 
 from napari_st2msi.features.threads import threads_for
+from napari_st2msi.models.choose import least_flexible
 from napari_st2msi.models.inner import InnerFold
-from napari_st2msi.models.ridge import Linear, least_flexible
+from napari_st2msi.models.maps import Linear
+from napari_st2msi.models.ridge_partial import principal_axes
 from napari_st2msi.progress import Progress, check, never
 
 _BATCH = 2**22  # spots × ions worked on at once: 32 MB an array
@@ -31,13 +33,12 @@ def fit_presence(
 
     Ions always or never present get log odds of plus or minus infinity. The penalty of each ion is
     chosen on inner folds by the log loss, with the mere share of spots (an infinite penalty) among
-    the candidates and the rule of `napari_st2msi.models.ridge.least_flexible`.
+    the candidates and the rule of `napari_st2msi.models.choose.least_flexible`.
 
     Parameters
     ----------
     features
-        (n, r), columns centred and nearly uncorrelated (principal directions): the solver's
-        preconditioner leans on that.
+        (n, r).
     present
         (n, k).
     alphas
@@ -50,6 +51,8 @@ def fit_presence(
         intercept = logit(present.mean(axis=0))
     slope, chosen = np.zeros((features.shape[1], k)), np.full(k, np.inf)
     mixed = np.flatnonzero(np.isfinite(intercept) & (True if learned is None else learned))
+    axes, _, _ = principal_axes(features)
+    rotated = features @ axes
     batches = np.array_split(mixed, max(1, -(-len(mixed) * len(features) // _BATCH))) if len(mixed) else []
     for number, batch in enumerate(batches):
         part = progress.part(number / len(batches), (number + 1) / len(batches))
@@ -58,9 +61,10 @@ def fit_presence(
             alpha = _choose(features, y, alphas, folds, part, cancelled)
             beyond_share = np.isfinite(alpha)
             columns = batch[beyond_share]
-            slope[:, columns], intercept[columns] = solve_logistic(
-                features, y[:, beyond_share], alpha[beyond_share], cancelled=cancelled
+            own, intercept[columns] = solve_logistic(
+                rotated, y[:, beyond_share], alpha[beyond_share], cancelled=cancelled
             )
+            slope[:, columns] = axes @ own
         chosen[batch] = alpha
     return Linear(slope, intercept, chosen)
 
@@ -83,7 +87,8 @@ def solve_logistic(
     Parameters
     ----------
     x, y
-        (n, r) features and (n, k) of 0 and 1, neither constant.
+        (n, r) features and (n, k) of 0 and 1, neither constant. Nearly uncorrelated features, such as
+        principal axes, converge in few steps: the preconditioner leans on that.
     alpha
         (k,) penalties above 0; the intercept is not penalised.
     start
@@ -166,7 +171,8 @@ def _choose(
 ) -> NDArray[np.float64]:
     """Return (k,) the penalty of each ion."""
     losses = np.empty((len(folds), len(alphas) + 1, y.shape[1]))
-    for number, (fit, held) in enumerate(folds):
+    for number, fold in enumerate(folds):
+        fit, held = fold.fit, fold.held
         share = (y[fit].sum(axis=0) + 0.5) / (len(fit) + 1)  # finite where an ion is missing from a fold
         odds = np.tile(logit(share), (len(held), 1))
         # An ion that does not vary in this fold says nothing here for or against any penalty.
@@ -174,20 +180,23 @@ def _choose(
         usable = np.flatnonzero((y[fit].min(axis=0) == 0) & (y[fit].max(axis=0) == 1))
         if not len(usable):
             continue
+        x_fit, x_held = fold.split(x)
+        axes, _, _ = principal_axes(x_fit)
+        x_fit, x_held = x_fit @ axes, x_held @ axes
         start: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
         for back in range(len(alphas)):
             progress((number + back / len(alphas)) / len(folds), "presence")
             # From strong to weak, each starting where the stronger ended.
             candidate = len(alphas) - 1 - back
             start = solve_logistic(
-                x[fit],
+                x_fit,
                 y[np.ix_(fit, usable)],
                 np.full(len(usable), alphas[candidate]),
                 start=start,
                 tolerance=1e-3,
                 cancelled=cancelled,
             )
-            losses[number, candidate, usable] = _log_loss(x[held] @ start[0] + start[1], y[np.ix_(held, usable)])
+            losses[number, candidate, usable] = _log_loss(x_held @ start[0] + start[1], y[np.ix_(held, usable)])
     return np.append(alphas, np.inf)[least_flexible(losses)]
 
 

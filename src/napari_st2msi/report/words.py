@@ -12,7 +12,7 @@ from napari_st2msi.models.registry import BASELINES, model_class
 
 if TYPE_CHECKING:
     from napari_st2msi.evaluation.evaluate import Evaluation
-    from napari_st2msi.recipe import Recipe
+    from napari_st2msi.recipe import Genes, Recipe
 
 #: Baselines that know no gene, in the words of the report.
 BASELINE_WORDS = {
@@ -27,6 +27,7 @@ VERDICTS = {
     "no better than position": ("#c77400", "predictable, but knowing where a spot lies is enough: genes add nothing."),
     "has a pattern that genes do not predict": ("#8a4fae", "structured in space, yet the model finds nothing."),
     "noise": ("#66727f", "no skill and no pattern: there may be nothing to predict."),
+    "left out": ("#9aa4ae", "not among the most variable ions, which the recipe asks for."),
     "not learnable": ("#9aa4ae", "in too few spots to learn or to score."),
 }
 
@@ -158,10 +159,31 @@ def _genes(recipe: Recipe) -> str:
         parts.append(f"genes found in fewer than {choices.min_spots} spots were left out")
     if choices.log1p:
         parts.append("counts were scaled to the median library size and transformed as log(1 + x)")
-    parts.append("all genes were used" if choices.n_top is None else f"the {choices.n_top:,} most variable were kept")
+    parts.append(_genes_used(choices))
     if choices.standardise:
-        parts.append("each was standardised to mean 0 and deviation 1")
+        parts.append("each was standardised to mean 0 and deviation 1" + (" within each section" * choices.per_section))
+    reductions = {
+        "none": "",
+        "svd": f"they were reduced to {choices.n_components:,} principal directions at most",
+        "pls": f"they were reduced to {choices.n_components:,} directions, at most, of partial least squares",
+    }
+    around = {
+        "none": "",
+        "rings": f"the means over {choices.n_rings} ring{'s' * (choices.n_rings > 1)} of neighbours were added",
+        "diffusion": f"what spreads to neighbours in {choices.n_steps} steps was added",
+        "graph_svd": f"{choices.n_graph} directions of the mean over neighbours were added",
+    }
+    parts += [text for text in (reductions[choices.reduction], around[choices.neighbourhood]) if text]
     return _sentence("; ".join(parts) + ". All of it was fitted on training spots only, anew in every fold.")
+
+
+def _genes_used(choices: Genes) -> str:
+    if choices.selection == "listed":
+        return f"the genes listed in '{choices.file.name if choices.file else ''}' were used"
+    if choices.selection == "all" or choices.n_top is None:
+        return "all genes were used"
+    quality = "variable" if choices.selection == "variable" else "spatially structured (Moran's I)"
+    return f"the {choices.n_top:,} most {quality} were kept"
 
 
 def _ions(recipe: Recipe) -> str:
@@ -169,7 +191,8 @@ def _ions(recipe: Recipe) -> str:
     scale = "divided by the spot's total ion current" if choices.normalisation == "tic" else "used as they are"
     log = ", and learned as log(1 + x)" if choices.log1p else ""
     least = f"Ions present in fewer than {choices.min_spots} training spots were not learned"
-    return f"Intensities were {scale}{log}. {least}."
+    most = "" if choices.n_top is None else f", nor ions beyond the {choices.n_top:,} most variable"
+    return f"Intensities were {scale}{log}. {least}{most}."
 
 
 def _model(recipe: Recipe) -> str:

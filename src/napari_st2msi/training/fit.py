@@ -44,8 +44,9 @@ def fit_model(
     """
     recipe = Recipe() if recipe is None else recipe
     predictor = build(recipe)
+    context = paired.genes
     paired, _ = covered_spots(paired)
-    predictor.fit(paired, progress=progress.part(0.0, 0.98), cancelled=cancelled)
+    predictor.fit(paired, context=context, progress=progress.part(0.0, 0.98), cancelled=cancelled)
     check(cancelled)
     genes = paired.genes.var_names.astype(str).tolist()
     model = TrainedModel(

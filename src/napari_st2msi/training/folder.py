@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 DESCRIPTION, TENSORS = "model.json", "tensors.safetensors"
-FORMAT, VERSION = "napari-st2msi model", 1
+FORMAT, VERSION = "napari-st2msi model", 2
 _SPOTS = "training_spots"
 _MOST_JSON = 512 * 2**20  # bytes; a description of 100,000 genes and ions needs a tenth of this
 
@@ -116,7 +116,7 @@ class _Description(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     format: Literal["napari-st2msi model"]
-    version: Literal[1]
+    version: Literal[2]
     model: str = Field(max_length=200)
     recipe: dict[str, Any]
     genes: list[str]
@@ -151,7 +151,7 @@ def save(model: TrainedModel, folder: Path) -> Path:
     tensors = {name: np.ascontiguousarray(values) for name, values in {**arrays, _SPOTS: model.spots}.items()}
     description = _Description(
         format="napari-st2msi model",
-        version=1,
+        version=2,
         model=model.predictor.name,
         recipe=model.recipe.model_dump(mode="json"),
         genes=model.genes,

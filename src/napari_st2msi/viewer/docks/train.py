@@ -17,6 +17,7 @@ from napari_st2msi.recipe import Recipe
 from napari_st2msi.section import Section
 from napari_st2msi.viewer.docks import train_work
 from napari_st2msi.viewer.docks.train_view import (
+    GENES_SHOWN,
     LiveScore,
     ScoresView,
     SectionsView,
@@ -78,7 +79,7 @@ class TrainDock(Dock):
                 },
             ),
             "model": RecipeForm(recipe.model, choices={"name": models}),
-            "genes": RecipeForm(recipe.genes),
+            "genes": RecipeForm(recipe.genes, shown_when=GENES_SHOWN),
             "ions": RecipeForm(recipe.ions),
         }
         summaries: dict[str, tuple[str, Callable[[Any], str]]] = {
@@ -299,7 +300,8 @@ class TrainDock(Dock):
             self.live.set_colour(look.good)
 
     def _on_choice(self, part: str, value: Any) -> None:
-        self.state.recipe = self.state.recipe.model_copy(update={part: value})
+        # Validated anew, not merely copied: a preset of genes also says how many ions are learned.
+        self.state.recipe = Recipe.model_validate(self.state.recipe.model_dump() | {part: value.model_dump()})
 
     def _on_recipe(self, recipe: Recipe) -> None:
         for part, form in self.forms.items():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,16 +27,21 @@ _NO_GROUPS = ["coverage", "n_pixels", "instance", "region", "array_row", "array_
 
 
 def genes_in_words(genes: Genes) -> str:
-    """Return the choices about genes in few words: ``2,000 variable · log1p``."""
-    parts = ["all" if genes.n_top is None else f"{genes.n_top:,} variable"]
-    parts += ["log1p"] if genes.log1p else ["raw counts"]
-    return " · ".join(parts + (["standardised"] if genes.standardise else []))
+    """Return the choices about genes in few words: ``2,000 variable · 256 SVD · rings``."""
+    if genes.preset != "custom":
+        return words_for(genes.preset)
+    few = genes.selection in ("variable", "spatial") and genes.n_top is not None
+    parts = [f"{genes.n_top:,} {genes.selection}" if few else "listed" if genes.selection == "listed" else "all"]
+    parts += [] if genes.log1p else ["raw counts"]
+    parts += [] if genes.reduction == "none" else [f"{genes.n_components:,} {words_for(genes.reduction)}"]
+    return " · ".join(parts + ([] if genes.neighbourhood == "none" else [words_for(genes.neighbourhood)]))
 
 
 def ions_in_words(ions: Ions) -> str:
     """Return the choices about ions in few words."""
     parts = [] if ions.normalisation == "none" else [words_for(ions.normalisation)]
     parts += ["log1p"] if ions.log1p else ["as measured"]
+    parts += [] if ions.n_top is None else [f"{ions.n_top:,} most variable"]
     return " · ".join([*parts, f"in {ions.min_spots:,} spots at least"])
 
 
@@ -50,6 +56,22 @@ def protocol_in_words(protocol: Protocol) -> str:
         return f"each {protocol.group} in turn"
     side = "" if protocol.block_um is None else f" of {protocol.block_um:g} µm"
     return f"blocks{side} in {protocol.n_folds} folds"
+
+
+#: When a choice about genes matters, by what else was chosen.
+GENES_SHOWN: dict[str, Callable[[Mapping[str, Any]], bool]] = {
+    "selection": lambda chosen: chosen["preset"] == "custom",
+    "n_top": lambda chosen: chosen["preset"] == "custom" and chosen["selection"] in ("variable", "spatial"),
+    "file": lambda chosen: chosen["preset"] == "custom" and chosen["selection"] == "listed",
+    "per_section": lambda chosen: chosen["standardise"],
+    "reduction": lambda chosen: chosen["preset"] == "custom",
+    "n_components": lambda chosen: chosen["preset"] == "custom" and chosen["reduction"] != "none",
+    "neighbourhood": lambda chosen: chosen["preset"] == "custom",
+    "n_neighbours": lambda chosen: chosen["preset"] == "custom" and chosen["neighbourhood"] != "none",
+    "n_rings": lambda chosen: chosen["neighbourhood"] == "rings",
+    "n_steps": lambda chosen: chosen["neighbourhood"] == "diffusion",
+    "n_graph": lambda chosen: chosen["preset"] == "custom" and chosen["neighbourhood"] == "graph_svd",
+}
 
 
 def group_choices(parts: Sequence[PairedDataset], recipe: Recipe) -> list[tuple[str, str]]:

@@ -44,6 +44,10 @@ _WORDS = {
     "leave_group_out": "whole groups",
     "product": "presence × intensity",
     "mask": "intensity where present",
+    "spatial": "spatially structured",
+    "svd": "SVD",
+    "pls": "PLS",
+    "graph_svd": "graph SVD",
     "two_stage": "two-stage (presence, then ridge)",
 }
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from anndata import AnnData
 
-from napari_st2msi.evaluation.spatial import morans_i, neighbour_graph
+from napari_st2msi.features.spatial import morans_i, neighbour_graph
 
 
 def sections(n=150):

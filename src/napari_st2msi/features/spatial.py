@@ -1,13 +1,27 @@
-"""How far an ion's image is more than noise: spatial autocorrelation."""
+"""Where spots lie, which are neighbours, and how far an image is more than noise."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+if TYPE_CHECKING:
+    from anndata import AnnData
+
 N_NEIGHBOURS = 6
+
+
+def section_of(genes: AnnData) -> NDArray[Any]:
+    """Return (n,) the section of each spot as str; without labels all are one section."""
+    sections = genes.obs["section"] if "section" in genes.obs else ["section"] * genes.n_obs
+    return np.asarray(sections, dtype=str)
+
+
+def where(genes: AnnData) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    """Return positions (n, 2) in µm and sections (n,) of spots × genes."""
+    return np.asarray(genes.obsm["spatial"], dtype=float)[:, :2], section_of(genes)
 
 
 def neighbour_graph(xy: NDArray[np.float64], section: NDArray[Any], k: int = N_NEIGHBOURS) -> Any:

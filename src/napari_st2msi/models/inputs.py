@@ -1,0 +1,68 @@
+"""What a model learns from: the design of the training spots, and folds to choose settings on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_st2msi.features.design import Design
+from napari_st2msi.models.inner import InnerFold, inner_folds
+from napari_st2msi.paired import PairedDataset
+from napari_st2msi.progress import check, never
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Features of the training spots.
+
+    Attributes
+    ----------
+    features
+        (n, r) float64.
+    folds
+        Inner folds, on which settings are chosen.
+    bands
+        The columns of each band; see `napari_st2msi.features.design.Design`.
+    """
+
+    features: NDArray[np.float64]
+    folds: Sequence[InnerFold]
+    bands: dict[str, slice]
+
+
+def inputs_of(
+    design: Design,
+    train: PairedDataset,
+    targets: NDArray[np.floating],
+    context: AnnData | None = None,
+    cancelled: Callable[[], bool] = never,
+) -> Inputs:
+    """Fit a design on training spots and return what it makes of them.
+
+    Directions that were learned with the ions (`Design.supervised`) are learned anew for each inner
+    fold, or the spots held out there would look better than any new spot.
+
+    Parameters
+    ----------
+    targets
+        (n, k) on the learning scale.
+    """
+    check(cancelled)
+    design.fit(train.genes, targets=targets, context=context)
+    features = design.transform(train.genes, context).astype(np.float64)
+    folds = inner_folds(train)
+    if design.supervised:
+        for number, fold in enumerate(folds):
+            check(cancelled)
+            own = Design(design.choices).fit(
+                train.genes[fold.fit], targets=targets[fold.fit], context=train.genes if context is None else context
+            )
+            folds[number] = fold._replace(features=own.transform(train.genes, context).astype(np.float64))
+    return Inputs(features, folds, design.bands)

@@ -1,0 +1,183 @@
+"""Ridge for ions that are present in some spots only, all of them side by side.
+
+Each such ion has spots of its own, hence a Gram matrix of its own, and decomposing each costs far more
+than solving for all ions at once: conjugate gradients share their two matrix products among ions. Along
+the principal axes of all spots an ion's Gram matrix is nearly diagonal, its share of theirs, so few
+steps are needed; each penalty starts where the larger one before it ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_st2msi.features.threads import threads_for
+from napari_st2msi.models.choose import least_flexible
+from napari_st2msi.models.inner import InnerFold
+from napari_st2msi.progress import Progress, check, never
+
+_BATCH = 2**22  # spots × ions worked on at once
+_MOST_STEPS = 500
+_ROUGH, _EXACT = 1e-3, 1e-11
+
+
+def choose_alpha_where(
+    x: NDArray[np.floating],
+    y: NDArray[np.floating],
+    present: NDArray[np.bool_],
+    alphas: NDArray[np.float64],
+    folds: Sequence[InnerFold],
+    *,
+    progress: Progress = Progress(),
+    cancelled: Callable[[], bool] = never,
+) -> NDArray[np.float64]:
+    """Return (k,) the penalty of each target, spots counting only where it is present.
+
+    The rule is that of `napari_st2msi.models.ridge.fit_ridge`; errors along the path are good to about
+    a thousandth.
+    """
+    errors = np.zeros((len(folds), len(alphas) + 1, y.shape[1]))
+    for number, fold in enumerate(folds):
+        x_fit, x_held = fold.split(x)
+        axes, values, centre = principal_axes(x_fit)
+        z_fit, z_held = (((part - centre) @ axes).astype(np.float32) for part in (x_fit, x_held))
+        for batch in _batches(len(x), y.shape[1]):
+            check(cancelled)
+            progress((number + batch[0] / y.shape[1]) / len(folds), "intensity where present")
+            w, w_held = (present[np.ix_(rows, batch)].astype(np.float32) for rows in (fold.fit, fold.held))
+            mean = _mean(y[np.ix_(fold.fit, batch)], w)
+            fit, held = ((y[np.ix_(rows, batch)] - mean).astype(np.float32) for rows in (fold.fit, fold.held))
+            with threads_for(2.0 * z_fit.size * len(batch)):
+                path = _Path(z_fit, values, fit, w)
+                errors[number, -1, batch] = (w_held * held**2).sum(axis=0)
+                for candidate in range(len(alphas) - 1, -1, -1):
+                    check(cancelled)
+                    slope, intercept = path.solve(np.full(len(batch), alphas[candidate]), _ROUGH)
+                    missed = held - z_held @ slope - intercept
+                    errors[number, candidate, batch] = (w_held * missed**2).sum(axis=0)
+            # A target with fewer than two spots to fit on says nothing for or against any penalty.
+            errors[number][:, batch[w.sum(axis=0) < 2]] = 0.0
+    return np.append(alphas, np.inf)[least_flexible(errors)]
+
+
+def solve_where(
+    x: NDArray[np.floating],
+    y: NDArray[np.floating],
+    present: NDArray[np.bool_],
+    alpha: NDArray[np.float64],
+    *,
+    cancelled: Callable[[], bool] = never,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return slope (r, k) and intercept (k,) of ridge on the spots where each target is present.
+
+    An infinite penalty gives the mean of these spots.
+    """
+    slope, intercept = np.zeros((x.shape[1], y.shape[1])), _mean(y, present)
+    finite = np.flatnonzero(np.isfinite(alpha))
+    if not len(finite):
+        return slope, intercept
+    axes, values, centre = principal_axes(x)
+    z = (x - centre) @ axes
+    for part in _batches(len(x), len(finite)):
+        check(cancelled)
+        batch = finite[part]
+        w = present[:, batch].astype(np.float64)
+        with threads_for(2.0 * z.size * len(batch)):
+            path = _Path(z, values, y[:, batch] - intercept[batch], w)
+            own, offset = path.solve(alpha[batch], _EXACT, cancelled)
+        slope[:, batch] = axes @ own
+        intercept[batch] += offset - centre @ slope[:, batch]
+    return slope, intercept
+
+
+def principal_axes(
+    x: NDArray[np.floating],
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return axes (r, m), the sum of squares along each (m,), and the centre (r,) of features.
+
+    A mere rotation: penalties mean the same before and after. m is r, or less where spots are fewer.
+    """
+    n, r = x.shape
+    centre = x.mean(axis=0)
+    centred = x - centre
+    with threads_for(10.0 * min(n, r) ** 3):
+        if r <= n:
+            values, axes = np.linalg.eigh(centred.T @ centred)
+            return axes, np.maximum(values, 0.0), centre
+        values, left = np.linalg.eigh(centred @ centred.T)
+    real = values > values[-1] * 1e-12
+    return centred.T @ left[:, real] / np.sqrt(values[real]), values[real], centre
+
+
+@dataclass
+class _Path:
+    """Solutions for one penalty after the other, of many targets at once."""
+
+    z: NDArray[np.floating]
+    values: NDArray[np.float64]
+    y: NDArray[np.floating]
+    w: NDArray[np.floating]
+    _slope: NDArray[np.floating] = field(init=False)
+    _product: NDArray[np.floating] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._count = np.maximum(self.w.sum(axis=0), 1.0)
+        self._level = (self.w * self.y).sum(axis=0) / self._count
+        self._moment = self.z.T @ (self.w * (self.y - self._level))
+        self._slope, self._product = np.zeros_like(self._moment), np.zeros_like(self._moment)
+
+    def solve(
+        self, alpha: NDArray[np.float64], tolerance: float, cancelled: Callable[[], bool] = never
+    ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Return slope (r, k) and intercept (k,), from where the last penalty ended.
+
+        A target has converged when its residual, measured by the preconditioner, is `tolerance` times
+        that of a slope of nothing.
+        """
+        alpha = alpha.astype(self.z.dtype)
+        scale = 1.0 / (self.values[:, None] * (self._count / len(self.z)) + alpha)
+        scale = scale.astype(self.z.dtype)
+        residual = self._moment - self._product - alpha * self._slope
+        size = (residual**2 * scale).sum(axis=0)
+        target = tolerance**2 * (self._moment**2 * scale).sum(axis=0)
+        direction = scale * residual
+        for _ in range(_MOST_STEPS):
+            check(cancelled)
+            go = np.flatnonzero(size > target)
+            if not len(go):
+                break
+            # All targets step while most have not converged: copying the others out costs more.
+            some = slice(None) if 2 * len(go) > len(size) else go
+            d = direction[:, some]
+            product = self._gram(d, some)
+            curved = (d * product).sum(axis=0) + alpha[some] * (d * d).sum(axis=0)
+            step = np.where(curved > 0, size[some] / np.where(curved > 0, curved, 1.0), 0.0).astype(d.dtype)
+            self._slope[:, some] += step * d
+            self._product[:, some] += step * product
+            rest = residual[:, some] - step * (product + alpha[some] * d)
+            before, residual[:, some] = size[some], rest
+            now = (rest**2 * scale[:, some]).sum(axis=0)
+            turn = np.where(before > 0, now / np.where(before > 0, before, 1.0), 0.0).astype(d.dtype)
+            direction[:, some] = scale[:, some] * rest + turn * d
+            size[some] = now
+        intercept = self._level - (self.w * (self.z @ self._slope)).sum(axis=0) / self._count
+        return self._slope, intercept
+
+    def _gram(self, slope: NDArray[np.floating], some: slice | NDArray[np.int64]) -> NDArray[np.floating]:
+        """Return the centred Gram matrix of each target times its slope."""
+        w = self.w[:, some]
+        along = self.z @ slope
+        along -= (w * along).sum(axis=0) / self._count[some]
+        return self.z.T @ (w * along)
+
+
+def _mean(y: NDArray[np.floating], w: NDArray[Any]) -> NDArray[np.float64]:
+    return (y * w).sum(axis=0) / np.maximum(w.sum(axis=0), 1)
+
+
+def _batches(n: int, k: int) -> list[NDArray[np.int64]]:
+    return np.array_split(np.arange(k), max(1, -(-k * n // _BATCH)))
