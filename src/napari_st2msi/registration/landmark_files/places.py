@@ -20,8 +20,11 @@ _SIDES: tuple[Side, Side] = ("MSI", "ST")
 _Box = tuple[NDArray[np.float64], NDArray[np.float64]]
 #: Farther outside than this part of the image, a landmark is not a careless click.
 _FAR = 0.5
-#: Landmarks that cover less than this part of the image are looked at in other units, if those are not said.
-_NARROW = 0.2
+#: Landmarks that cover less than this part of an image may be in other units, if those are not said.
+_NARROW = 0.1
+#: Both sides are the same tissue in µm: distances that differ by more than this factor are in other units.
+_UNLIKE = 1.5
+_UNSAID: tuple[Unit, ...] = ("um", "pixels", "mm")
 # Longest side of Visium's hires image: 2,000 pixels, of later chips up to 6,000.
 _HIRES = (1900, 6200)
 _MM = np.diag([1000.0, 1000.0, 1.0])
@@ -74,17 +77,70 @@ def from_um(section: Section, side: Side, xy: NDArray[np.float64], unit: Unit) -
 
 
 def _converted(section: Section, found: Found) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
-    notes = []
-    sides: list[NDArray[np.float64]] = []
+    """Return both sides in µm, and what was assumed of units that the file does not say."""
+    units = _likely_units(section, found)
+    notes = [
+        f"The file does not say its units. Its {side} side is read in {unit}, in which the landmarks lie over the "
+        "image and are as far apart as on the other side."
+        for side, said, unit in zip(_SIDES, found.units, units, strict=True)
+        if said == "unsaid" and unit != "um"
+    ]
+    moving, fixed = (
+        _apply(_matrix(section, side, unit), xy)
+        for side, unit, xy in zip(_SIDES, units, (found.moving, found.fixed), strict=True)
+    )
+    longer = _times_as_long(moving, fixed)
+    if len(moving) > 2 and not 1 / _UNLIKE <= longer <= _UNLIKE:
+        far, near = ("ST", "MSI") if longer > 1 else ("MSI", "ST")
+        notes.append(
+            f"Landmarks are {max(longer, 1 / longer):.2g} times as far apart on the {far} side as on the {near} side. In "
+            "µm both should be alike: check the units, and the size of the pixels."
+        )
+    return moving, fixed, notes
+
+
+def _likely_units(section: Section, found: Found) -> tuple[Unit, Unit]:
+    """Return the units of both sides: in µm, the same tissue has the same size on both, and lies over the images."""
+    options: list[dict[Unit, NDArray[np.float64]]] = []
     for side, xy, said in zip(_SIDES, (found.moving, found.fixed), found.units, strict=True):
-        unit = _likely_unit(section, side, xy) if said == "unsaid" else said
-        if unit != said and unit != "um":
-            notes.append(
-                f"The file does not say its units. Its {side} side is read in {unit}: in µm, the landmarks would "
-                "not lie over the image, or only in a corner of it."
-            )
-        sides.append(_apply(_matrix(section, side, unit), xy))
-    return sides[0], sides[1], notes
+        box = _box(section, side)
+        inside: dict[Unit, NDArray[np.float64]] = {}
+        for unit in _UNSAID if said == "unsaid" else (said,):
+            try:
+                points = _apply(_matrix(section, side, unit), xy)
+            except GeometryProblem:
+                if said != "unsaid":
+                    raise
+                continue
+            if said != "unsaid" or _beyond(points, box).max(initial=0.0) <= _FAR:
+                inside[unit] = points
+        options.append(inside or {"um": xy})
+    scores: dict[tuple[Unit, Unit], tuple[float, float]] = {}
+    for one, moving in options[0].items():
+        for other, fixed in options[1].items():
+            unlike = abs(np.log(_times_as_long(moving, fixed)))
+            cover = min(_cover(moving, _box(section, "MSI")), _cover(fixed, _box(section, "ST")))
+            scores[one, other] = unlike, cover
+    alike = {units: cover for units, (unlike, cover) in scores.items() if unlike <= np.log(_UNLIKE)}
+    if not alike:
+        return min(scores, key=lambda units: scores[units][0])
+    first = next(iter(alike))
+    return first if alike[first] >= _NARROW else max(alike, key=lambda units: alike[units])
+
+
+def _times_as_long(moving: NDArray[np.float64], fixed: NDArray[np.float64]) -> float:
+    """Return how much farther apart points are on the fixed side; 1 where they are all in one place."""
+    if len(moving) < 2:
+        return 1.0
+    one, other = (float(np.linalg.norm(xy - xy.mean(axis=0))) for xy in (moving, fixed))
+    return other / one if one > 0 and other > 0 else 1.0
+
+
+def _cover(xy: NDArray[np.float64], box: _Box | None) -> float:
+    """Return which part of an image points spread over, along the axis where it is largest."""
+    if box is None or not len(xy):
+        return 1.0
+    return float((np.ptp(xy, axis=0) / np.maximum(box[1] - box[0], 1e-9)).max())
 
 
 def _matrix(section: Section, side: Side, unit: Unit) -> NDArray[np.float64]:
@@ -133,33 +189,13 @@ def _magpie(section: Section, side: Side) -> NDArray[np.float64]:
     return np.asarray(known[SYSTEM].to_affine_matrix(("x", "y"), ("x", "y")), dtype=np.float64)
 
 
-def _likely_unit(section: Section, side: Side, xy: NDArray[np.float64]) -> Unit:
-    """Return the unit in which landmarks spread over the image; µm where they do, or where nothing fits."""
-    box = _box(section, side)
-    if box is None or not len(xy):
-        return "um"
-    extent = np.maximum(box[1] - box[0], 1e-9)
-    spreads: dict[Unit, float] = {}
-    units: tuple[Unit, ...] = ("um", "pixels", "mm")
-    for unit in units:
-        try:
-            points = _apply(_matrix(section, side, unit), xy)
-        except GeometryProblem:
-            continue
-        if _beyond(points, box).max() <= _FAR:
-            spreads[unit] = float((np.ptp(points, axis=0) / extent).max())
-    if not spreads or spreads.get("um", 0.0) >= _NARROW:
-        return "um"
-    return max(spreads, key=lambda unit: spreads[unit])
-
-
 def _box(section: Section, side: Side) -> _Box | None:
     """Return the least and the largest x and y of what can be seen of a side, in µm."""
     seen = []
     if side == "MSI" and section.has_msi:
-        outlines = section.pixels(MSI_SYSTEM)
-        half = (outlines.diameter or 0.0) / 2
-        seen += [outlines.centres - half, outlines.centres + half]
+        centres = np.asarray(section.msi.obsm["spatial"], dtype=np.float64)
+        half = max(section.msi_grid.pitch) / 2 if section.msi_grid is not None else 0.0
+        seen += [centres - half, centres + half]
     if side == "ST":
         if section.has_st:
             seen.append(section.spots.centres)
