@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from napari.layers import Layer
+from napari.layers import Points
 from qtpy.QtCore import QEvent, Qt
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QShortcut, QWidget
@@ -79,7 +79,7 @@ class RegisterDock(Dock):
         self.canvases = TwoCanvases(self.viewer)
         self.context = RegisterContext(self.state, self.viewer, self.canvases.right)
         self.editor = self.context.editor
-        self.fixed = LandmarkCanvas(self.viewer, "fixed", self.editor, self._put_layer)
+        self.fixed = LandmarkCanvas(self.viewer, "fixed", self.editor)
         self.moving = LandmarkCanvas(self.canvases.right, "moving", self.editor)
         self.fitting = Fitting(self.state, self)
         self.autosave = Autosave(self.context, parent=self)
@@ -206,12 +206,15 @@ class RegisterDock(Dock):
         if section is None or self.canvases.shown or not self.front:
             return
         self.canvases.show(section)
-        self.fixed.show()
-        self.moving.show()
+        known = layers.find(self.viewer, section, "landmarks_st")
+        self.fixed.show(known, partial(layers.add, self.viewer, section, "landmarks_st"))
+        right = self.canvases.right.layers
+        self.moving.show(next((layer for layer in right if isinstance(layer, Points)), None), right.append)
         self.context.shown = True
+        self.canvases.measure()
         assert self.fixed.layer is not None
         self.viewer.layers.selection.active = self.fixed.layer
-        self.canvases.right.layers.selection.active = self.moving.layer
+        right.selection.active = self.moving.layer
         for layer in (*layers.own_layers(self.viewer, section), self.moving.layer):
             self.keys.claim(layer)
         self.keys.bind(self.canvases.widgets)
@@ -228,10 +231,6 @@ class RegisterDock(Dock):
         self.fixed.hide()
         self.moving.hide()
         self.canvases.hide(self.context.section)
-
-    def _put_layer(self, layer: Layer) -> None:
-        assert self.context.section is not None
-        layers.add(self.viewer, self.context.section, "landmarks_st", layer)
 
     def _on_layer(self, event: Any) -> None:
         section = self.context.section

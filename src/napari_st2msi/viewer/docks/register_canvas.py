@@ -20,7 +20,7 @@ _MARKER_PX, _SELECTED_PX = 13.0, 18.0
 _REACH_PX = 11.0
 # A press that moves less than this before it is let go is a click.
 _STILL_PX = 4.0
-_LEFT_OUT = 0.35
+_LEFT_OUT = 0.6
 
 
 class LandmarkCanvas:
@@ -37,39 +37,53 @@ class LandmarkCanvas:
         ``fixed`` (ST) or ``moving`` (MSI).
     editor
         The landmarks.
-    put
-        Adds the new layer to the viewer; appended when None.
     """
 
-    def __init__(
-        self, viewer: Any, side: Side, editor: LandmarkEditor, put: Callable[[Points], None] | None = None
-    ) -> None:
+    def __init__(self, viewer: Any, side: Side, editor: LandmarkEditor) -> None:
         self.viewer = viewer
         self.side: Side = side
         self.layer: Points | None = None
         self._editor = editor
-        self._put = viewer.layers.append if put is None else put
         self._adding = False
         self._bright = False
         self._looks: list[_Look] = []
 
     # -- coming and going -----------------------------------------------------------------------
 
-    def show(self) -> None:
-        """Show the landmarks and listen to the mouse."""
-        if self.layer is None:
-            self._editor.changed.connect(self.refresh)
-            self._editor.predictions_changed.connect(self.refresh)
-            self._editor.selection_changed.connect(self.refresh)
-            self.viewer.mouse_drag_callbacks.append(self._on_mouse)
-            self.viewer.layers.selection.events.active.connect(self._show_cursor)
-            self.viewer.scene.camera.events.zoom.connect(self._on_zoom)
-        self._make()
+    def show(self, layer: Points | None, put: Callable[[Points], None]) -> None:
+        """Show the landmarks and listen to the mouse.
+
+        Parameters
+        ----------
+        layer
+            The layer to draw into, if there is one.
+        put
+            Adds a new layer to the viewer otherwise.
+        """
+        if self.layer is not None:
+            return
+        self._editor.changed.connect(self.refresh)
+        self._editor.predictions_changed.connect(self.refresh)
+        self._editor.selection_changed.connect(self.refresh)
+        self.viewer.mouse_drag_callbacks.append(self._on_mouse)
+        self.viewer.layers.selection.events.active.connect(self._show_cursor)
+        self.viewer.scene.camera.events.zoom.connect(self._on_zoom)
+        if layer is None:
+            layer = Points(np.zeros((0, 2)), name=NAMES[self.side], units=("um", "um"))
+            put(layer)
+        layer.metadata[overlays.EDITED] = True
+        # First of all: a layer that is not seen does not notice how many points it has.
+        layer.visible = True
+        layer.features = {"id": [""] * len(layer.data)}
+        layer.text = {"string": " {id}", "size": 11, "anchor": "upper_left", "color": self._ink}
+        # The mouse goes through the editor, so that everything can be undone.
+        layer.editable = False
+        self.layer, self._looks = layer, []
         self.refresh()
         self._show_cursor()
 
     def hide(self) -> None:
-        """Take the landmarks away and listen no longer."""
+        """Listen no longer. The layer stays: napari takes half a second to take one away."""
         if self.layer is None:
             return
         for signal in (self._editor.changed, self._editor.predictions_changed, self._editor.selection_changed):
@@ -77,8 +91,7 @@ class LandmarkCanvas:
         self.viewer.mouse_drag_callbacks.remove(self._on_mouse)
         self.viewer.layers.selection.events.active.disconnect(self._show_cursor)
         self.viewer.scene.camera.events.zoom.disconnect(self._on_zoom)
-        if self.layer in self.viewer.layers:
-            self.viewer.layers.remove(self.layer)
+        self.layer.metadata.pop(overlays.EDITED, None)
         self.layer = None
         self.viewer.cursor.style = "standard"
 
@@ -134,23 +147,11 @@ class LandmarkCanvas:
     def bright(self, bright: bool) -> None:
         self._bright = bright
         if self.layer is not None:
-            self.layer.text.color = "black" if bright else "white"
+            self.layer.text.color = self._ink
 
-    def _make(self) -> None:
-        if self.layer is not None and self.layer in self.viewer.layers:
-            return
-        self._looks = []
-        self.layer = Points(
-            np.zeros((0, 2)),
-            name=NAMES[self.side],
-            features={"id": np.zeros(0, dtype=str)},
-            text={"string": " {id}", "size": 11, "anchor": "upper_left", "color": "black" if self._bright else "white"},
-            metadata={overlays.EDITED: True},
-            units=("um", "um"),
-        )
-        # The mouse goes through the editor, so that everything can be undone.
-        self.layer.editable = False
-        self._put(self.layer)
+    @property
+    def _ink(self) -> str:
+        return "black" if self._bright else "white"
 
     def _on_zoom(self, _event: Any = None) -> None:
         """Keep the markers at their size on the screen.
@@ -158,8 +159,9 @@ class LandmarkCanvas:
         napari can hold the size of points within limits on the screen, but then draws borders far too wide.
         """
         if self.layer is not None and self._looks:
-            zoom = self.viewer.scene.camera.zoom
-            self.layer.size = [look.size_px / zoom for look in self._looks]
+            sizes = np.array([look.size_px for look in self._looks]) / self.viewer.scene.camera.zoom
+            if not np.allclose(self.layer.size, sizes, rtol=1e-3):
+                self.layer.size = sizes
 
     def _show_cursor(self, _event: Any = None) -> None:
         self.viewer.cursor.style = "crosshair" if self._adding else "standard"
@@ -242,7 +244,7 @@ class _Look:
 def _look(pair: Pair, side: Side, selected: bool) -> _Look:
     colour = tuple(float(part) for part in transform_color(pair.colour)[0][:3])
     predicted = pair.predicted == side
-    frame = (1.0, 1.0, 1.0) if selected else colour if predicted else (0.0, 0.0, 0.0)
+    frame = colour if predicted else (1.0, 1.0, 1.0) if selected else (0.0, 0.0, 0.0)
     return _Look(
         id=pair.id,
         symbol="disc" if pair.enabled else "x",

@@ -26,7 +26,7 @@ TIERS: dict[Tier, tuple[str, str]] = {
 }
 _ID, _USED, _RESIDUAL, _LEFT_OUT, _INFLUENCE, _TIER = range(6)
 _COLUMNS = (
-    ("Landmark", "Double click to rename"),
+    ("Id", "Double click to rename"),
     ("Used", "Whether the fit uses it (E)"),
     ("Residual\nµm", "How far the fit misses it. Flatters: it was fitted to this very point"),
     ("Left out\nµm", "How far the fit to all others misses it: the error to expect where nobody clicked"),
@@ -59,8 +59,8 @@ class Row:
         if self.pair.complete:
             return ""
         if self.pair.predicted:
-            return f"{'MSI' if self.pair.predicted == 'moving' else 'ST'} predicted"
-        return "no MSI point" if self.pair.moving is None else "no ST point"
+            return "MSI ?" if self.pair.predicted == "moving" else "ST ?"
+        return "no MSI" if self.pair.moving is None else "no ST"
 
 
 def rows_of(pairs: tuple[Pair, ...], registration: Registration | None, pixel_um: float | None) -> list[Row]:
@@ -235,7 +235,7 @@ class LandmarkTable(QTableView):
         self.landmarks.set_rows(rows)
         # Ten rows at once, then it scrolls.
         height = self.verticalHeader().defaultSectionSize()
-        self.setFixedHeight(self.horizontalHeader().sizeHint().height() + height * min(max(len(rows), 3), 10) + 4)
+        self.setFixedHeight(_head(self) + height * min(max(len(rows), 3), 10))
 
     def show_landmark(self, id: str | None) -> None:
         """Mark a landmark, without announcing it."""
@@ -251,7 +251,8 @@ class LandmarkTable(QTableView):
         """Give columns the width of their titles at the current font size."""
         metrics = self.fontMetrics()
         for place, (title, _) in enumerate(_COLUMNS):
-            self.setColumnWidth(place, _width(metrics, title))
+            self.setColumnWidth(place, max(_width(metrics, title), 56 if place == _ID else 0))
+        self.horizontalHeader().setFixedHeight(2 * metrics.height() + 12)
         self.verticalHeader().setDefaultSectionSize(metrics.height() + 8)
         self.horizontalHeader().setStretchLastSection(True)
 
@@ -358,16 +359,22 @@ class CandidateTable(QTableView):
         self.candidates.set_candidates(candidates)
         metrics = self.fontMetrics()
         height = metrics.height() + 8
+        self.horizontalHeader().setFixedHeight(2 * metrics.height() + 12)
         self.verticalHeader().setDefaultSectionSize(height)
         for place, (title, _) in enumerate(_TRIED[1:], start=1):
             self.setColumnWidth(place, _width(metrics, title))
         self.horizontalHeader().setSectionResizeMode(0, self.horizontalHeader().ResizeMode.Stretch)
-        self.setFixedHeight(self.horizontalHeader().sizeHint().height() + height * len(candidates) + 4)
+        self.setFixedHeight(_head(self) + height * len(candidates))
 
 
 def _width(metrics: QFontMetrics, title: str) -> int:
     """Return the width of a column whose title is written in as many lines as it has."""
     return max(metrics.horizontalAdvance(line) for line in title.split("\n")) + 16
+
+
+def _head(table: QTableView) -> int:
+    """Return the height of a table without its rows: titles in two lines, and its frame."""
+    return 2 * table.fontMetrics().height() + 16 + 2 * table.frameWidth()
 
 
 def _dress(table: QTableView) -> None:

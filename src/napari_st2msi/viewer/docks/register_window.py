@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from napari.components import ViewerModel
+from napari.layers import Layer
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
@@ -12,7 +14,7 @@ from napari_st2msi.section import Section
 from napari_st2msi.viewer import layers, overlays
 
 #: What stays visible on the ST side while landmarks are placed.
-_KEPT = ("histology", "spots")
+_KEPT = ("histology", "spots", "landmarks_st")
 _HIDDEN = "hidden_by_register"
 
 
@@ -29,6 +31,8 @@ class TwoCanvases:
         self.left = left
         self._section: Section | None = None
         self.right = ViewerModel(title="MSI")
+        # Names of landmarks are white here, and what was not measured shows the ground.
+        self.right.canvas.background_color_override = "black"
         self._qt: Any = None
         self._before: dict[str, Any] | None = None
 
@@ -60,6 +64,9 @@ class TwoCanvases:
         self._add_canvas()
         for viewer, words in ((left, "ST"), (self.right, "MSI")):
             viewer.canvas.overlays.text.update(_title(words))
+
+    def measure(self) -> None:
+        """Show a scale bar on the MSI, once its view is what it will be: napari misplaces one that is there before."""
         self.right.canvas.overlays.scale_bar.visible = True
 
     def hide(self, section: Section | None) -> None:
@@ -71,10 +78,14 @@ class TwoCanvases:
         left.layers.events.inserted.disconnect(self._on_inserted)
         if self._qt is not None:
             self._qt.hide()
+        self.right.canvas.overlays.scale_bar.visible = False
         left.canvas.grid.enabled = before["grid"]
         left.canvas.overlays.text.update(before["title"])
         self.show_others()
-        if section is not None:
+        landmarks = None if section is None else layers.find(left, section, "landmarks_st")
+        if section is not None and landmarks is not None:
+            # Elsewhere those are shown that the section carries, and not those that are being placed.
+            landmarks.visible = overlays.has_landmarks(section)
             overlays.show_landmarks(left, section)
 
     def close(self) -> None:
@@ -89,33 +100,40 @@ class TwoCanvases:
 
     # -- what lies over the ST ------------------------------------------------------------------
 
-    def hide_others(self, section: Section, *, only_ours: bool = False) -> None:
-        """Hide what would cover the ST; the landmarks of the section are shown by who edits them."""
-        for role in ("landmarks_st", "landmarks_msi"):
-            static = layers.find(self.left, section, role)
-            if static is not None and not static.metadata.get(overlays.EDITED):
-                self.left.layers.remove(static)
+    def hide_others(self, section: Section) -> None:
+        """Hide what would cover the ST; the landmarks on it are shown by who edits them."""
         for layer in self.left.layers:
-            kept = layers.role_of(layer, section) in _KEPT or layer.metadata.get(overlays.EDITED)
-            if layer.visible and not kept and (layers.KEY in layer.metadata or not only_ours):
-                layer.metadata[_HIDDEN] = True
-                layer.visible = False
+            if layer.metadata.get(overlays.EDITED) or layers.role_of(layer, section) in _KEPT:
+                continue
+            self._hide_one(layer)
+            if layers.KEY in layer.metadata:
+                # Other docks may want to show it when what it shows is made anew.
+                layer.events.visible.connect(self._on_visible)
 
     def show_others(self) -> None:
         """Bring back what was hidden."""
         for layer in self.left.layers:
+            layer.events.visible.disconnect(self._on_visible)
             if layer.metadata.pop(_HIDDEN, False):
                 layer.visible = True
 
-    def _on_inserted(self, event: Any) -> None:
-        """Hide what other docks show meanwhile; what the user adds by hand stays."""
-        if event.value.metadata.get(layers.KEY) and not event.value.metadata.get(overlays.EDITED):
-            # They may make it visible only after they added it.
-            QTimer.singleShot(0, self._hide_later)
+    def _hide_one(self, layer: Layer) -> None:
+        if layer.visible:
+            layer.metadata[_HIDDEN] = True
+            layer.visible = False
 
-    def _hide_later(self) -> None:
-        if self._before is not None and self._section is not None:
-            self.hide_others(self._section, only_ours=True)
+    def _on_visible(self, event: Any) -> None:
+        if event.source.visible:
+            QTimer.singleShot(0, partial(self._hide_later, event.source))
+
+    def _on_inserted(self, event: Any) -> None:
+        """Hide what other docks make meanwhile; what the user adds by hand stays."""
+        if event.value.metadata.get(layers.KEY) and not event.value.metadata.get(overlays.EDITED):
+            QTimer.singleShot(0, partial(self._hide_later, event.value))
+
+    def _hide_later(self, layer: Layer) -> None:
+        if self._before is not None and self._section is not None and layer in self.left.layers:
+            self.hide_others(self._section)
 
     # -- the window -----------------------------------------------------------------------------
 
