@@ -96,6 +96,7 @@ class AutomaticPanel(QWidget):
         context.section_changed.connect(self._on_section)
         context.registration_changed.connect(self._on_registration)
         context.editor.changed.connect(self._refresh)
+        context.state.registration_changed.connect(self._on_applied)
         self._refresh()
 
     # -- how it stands --------------------------------------------------------------------------
@@ -200,6 +201,12 @@ class AutomaticPanel(QWidget):
 
     def _on_registration(self, _registration: Registration | None) -> None:
         self._refresh()
+
+    def _on_applied(self, section: Section) -> None:
+        """Close a proposal that was applied while it was at hand."""
+        if section is self.context.section and self.context.registration is self._proposal:
+            self._proposal = self._before = None
+            self._refresh()
 
     def _refresh(self, *_: Any) -> None:
         section, running = self.context.section, self.running

@@ -112,7 +112,6 @@ class Autosave(QObject):
                 raise TypeError
         except (ValueError, KeyError, TypeError) as error:
             raise FileProblem(_DAMAGED.format(path=path)) from error
-        self._ours.add(path)
         return landmarks
 
     def offer(self) -> dict[str, Any] | None:
@@ -170,12 +169,17 @@ class Autosave(QObject):
         section, editor = self.context.section, self.context.editor
         if section is None:
             return
-        if editor.dirty:
+        # What an earlier session kept is still to be offered, so it is left alone until something is edited.
+        begun = self.path(section) in self._ours
+        if editor.dirty or (begun and self._unsaved(section)):
             self._pending = (section, editor.to_dict())
             self._clock.start()
-        elif self.path(section) in self._ours:
-            # Only what was written or resumed here: what an earlier session kept is still to be offered.
+        elif begun:
             self.forget(section)
+
+    def _unsaved(self, section: Section) -> bool:
+        """Tell whether landmarks were put into the section and it was not written since."""
+        return section in self.context.state.sections and self.context.state.work(section).unsaved
 
     def _on_section(self, _section: Section | None) -> None:
         if self._pending is not None:  # of the section before
