@@ -6,9 +6,9 @@ import time
 
 import numpy as np
 import pytest
-from bent import simulated, true_spline
 from scipy.stats import spearmanr
 
+from bent import simulated, true_spline
 from napari_st2msi.errors import DataProblem, GeometryProblem
 from napari_st2msi.pairing.pair import keep, pair_section, stored
 from napari_st2msi.progress import Cancelled

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
-from bent import simulated, true_spline
 
+from bent import simulated, true_spline
 from napari_st2msi.errors import DataProblem, FileProblem, GeometryProblem
 from napari_st2msi.io.build import build_section
 from napari_st2msi.pairing.pair import stale
