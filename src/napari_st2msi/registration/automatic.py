@@ -167,17 +167,18 @@ class _Job:
         chosen = distinct(poses, self.tissue, APART * self.fixed.size_um, _POSES)
         search.best = Placement.of_matrix(chosen[0].matrix)
         found: list[Refined] = []
+        totals: list[float] = []
         for number, pose in enumerate(chosen):
             found.append(refine(self.fixed, self.moving, Placement.of_matrix(pose.matrix), COARSE))
-            best = max(range(len(found)), key=lambda i: found[i].total)
+            totals.append(found[-1].total + self.outlines(found[-1].placement))
+            best = int(np.argmax(totals))
             search.best, search.scale = found[best].placement, chosen[best].scale
             self.step(found[best].information)
             check(self.cancelled)
             progress(0.8 + 0.2 * (number + 1) / len(chosen), "refining the best poses")
         assert search.best is not None
-        others = [each.total for each in found if self.differ(search.best, each.placement)]
-        best_total = max(each.total for each in found)
-        search.margin = best_total / max(max(others), 1e-9) if others else float("inf")
+        others = [total for each, total in zip(found, totals, strict=True) if self.differ(search.best, each.placement)]
+        search.margin = max(totals) / max(max(others), 1e-9) if others else float("inf")
 
     def bend(self, begin: Placement, progress: Progress, step: Callable[[float], None] | None) -> Refined:
         """Refine to a free-form, from the levels that its start still needs."""
@@ -187,17 +188,17 @@ class _Job:
     def of_half(self, odd: int, best: Placement, scale: float, *, found: bool) -> NDArray[np.float64]:
         """Return (n,) µm between the placement and that from half of what was measured.
 
-        Where the pose was found and not given, the half finds it anew, and without the outlines.
+        Where the pose was found and not given, the half finds it anew.
         """
         fixed, moving = half(self.section, self.fixed, self.moving, odd)
         check(self.cancelled)
         start = best.on(None, fixed.xy)
         if found:
             near = tuple(value for value in SCALES if 0.85 < value / scale < 1.18)
-            poses = find_poses(fixed, moving, turns=24, scales=near, outlines=False, cancelled=self.cancelled)
+            poses = find_poses(fixed, moving, turns=24, scales=near, cancelled=self.cancelled)
             chosen = distinct(poses, self.tissue, APART * fixed.size_um, _POSES)
             tried = [refine(fixed, moving, Placement.of_matrix(pose.matrix), COARSE) for pose in chosen]
-            start = max(tried, key=lambda each: each.total).placement
+            start = max(tried, key=lambda each: each.total + self.outlines(each.placement)).placement
         # Free to bend even where the whole was kept straight, so that its bias shows.
         levels = AFFINE if self.kind == "affine" else FREE_FORM
         half_way = refine(fixed, moving, start, levels[1:], cancelled=self.cancelled)
@@ -224,6 +225,17 @@ class _Job:
             for transform, errors in ((start, before), (refined, after)):
                 errors[out] = np.hypot(*(transform.forward(landmarks.moving[out]) - landmarks.fixed[out]).T)
         return evidence.with_landmarks(before, after)
+
+    def outlines(self, placement: Placement) -> float:
+        """Return how well the outlines of the tissue agree, in nats over what MSI measured."""
+        transform = placement.transform(self.fixed.xy)
+        measured = self.moving.centres(self.moving.measured)
+        st, msi = self.fixed.mask.at(transform.forward(measured)), self.moving.tissue[self.moving.measured]
+        if not (st.any() and msi.any()) or st.all() or msi.all():
+            return 0.0
+        phi = float(np.corrcoef(st, msi)[0, 1])
+        places = len(measured) * (self.moving.pitch_um / self.fixed.pitch_um) ** 2
+        return -0.5 * places * float(np.log(1 - np.clip(phi, 0, 0.99) ** 2))
 
     def overlap(self, placement: Placement) -> NDArray[np.float64]:
         """Return (m, 2) places of the ST that lie on measured tissue, all where there are none."""

@@ -20,6 +20,8 @@ Array = NDArray[np.float64]
 SHRINKAGE = 0.02
 #: Curvature of the displacement that is as likely as not, times the length of the tissue.
 _CURVATURE = 0.5
+#: Change of the affine's shape and size, from where it began, that is as likely as not.
+_STRAIN = 0.03
 #: Places for each component that is looked at: fewer would agree by chance.
 _PLACES_EACH = 15
 
@@ -112,7 +114,8 @@ def refine(
         components = int(min(level.components, max(2, len(xy) // _PLACES_EACH)))
         channels = moving.channels(components, blur, on_glass=fixed.on_glass)
         grid = ControlGrid.over(low, high, fixed.size_um / level.cells) if level.cells else None
-        fit = _Fit(xy, features[:, :components], channels, reached.placement.on(grid, fixed.xy), fixed.size_um)
+        begin = reached.placement.on(grid, fixed.xy)
+        fit = _Fit(xy, features[:, :components], channels, begin, start.linear, fixed.size_um)
 
         def after(value: float) -> None:
             curve.append(value)
@@ -182,17 +185,22 @@ def _pointwise(fixed: FixedSide, moving: MovingSide, placement: Placement, use: 
 class _Fit:
     """The fit at one level: parameters in µm of the MSI, and what is to be made small."""
 
-    def __init__(self, xy: Array, features: Array, channels: Channels, start: Placement, size: float) -> None:
+    def __init__(
+        self, xy: Array, features: Array, channels: Channels, start: Placement, anchor: Array, size: float
+    ) -> None:
         self.features, self.channels, self.start = features, channels, start
         self.middle = xy.mean(axis=0)
         self.radius = max(float(np.sqrt(((xy - self.middle) ** 2).sum(axis=1).mean())), 1e-9)
         self.base = start.at(xy)
         self.lever = np.column_stack([np.ones(len(xy)), (xy - self.middle) / self.radius])
+        # Without a hold on it, MSI that says nothing would be blown up until a few pixels fill the ST.
+        stretch = float(np.sqrt(abs(np.linalg.det(anchor))))
+        self.strained = (start.linear - anchor).T * self.radius
+        self.hold = 1 / (_STRAIN * stretch * self.radius) ** 2
         self.basis: Any = None
         if start.grid is not None:
             assert start.coefficients is not None
             self.basis = start.grid.basis(xy)
-            stretch = float(np.sqrt(abs(np.linalg.det(start.linear))))
             usual = _CURVATURE / size * start.grid.spacing**2 * stretch
             # Second differences bend; a hint of a pull to zero settles what affine and grid both can do.
             self.stiffness = (start.grid.bending() + 1e-4 * _eye(start.grid.count)) / usual**2
@@ -217,7 +225,11 @@ class _Fit:
             value, by_y, by_weight = information(self.features, y, weight, SHRINKAGE)
             pull = np.einsum("nk,nkd->nd", by_y, slopes) + (value + by_weight)[:, None] * weight_slopes
             total = float(weight.sum()) * value
-            gradient = [self.lever.T @ pull]
+            straight = self.lever.T @ pull
+            strain = self.strained + steps[1:3]
+            total -= 0.5 * self.hold * float((strain**2).sum())
+            straight[1:3] -= self.hold * strain
+            gradient = [straight]
             if bent:
                 coefficients = self.first + steps[3:]
                 stiff = self.stiffness @ coefficients

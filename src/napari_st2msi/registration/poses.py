@@ -53,7 +53,6 @@ def find_poses(
     *,
     turns: int = 36,
     scales: Sequence[float] = SCALES,
-    outlines: bool = True,
     progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> list[Pose]:
@@ -71,8 +70,6 @@ def find_poses(
         How many rotations.
     scales
         µm of the ST for 1 µm of the MSI.
-    outlines
-        Whether the outlines of the tissue count.
 
     Raises
     ------
@@ -85,7 +82,7 @@ def find_poses(
         for reflected in (False, True):
             for turn in range(turns):
                 check(cancelled)
-                pose = field.best_shift(scale, reflected, 2 * np.pi * turn / turns, outlines)
+                pose = field.best_shift(scale, reflected, 2 * np.pi * turn / turns)
                 if pose is not None:
                     found.append(pose)
             progress((2 * number + 1 + reflected) / (2 * len(scales)), "trying rotations and reflections")
@@ -172,7 +169,7 @@ class _Field:
             moving.to_um,
         )
 
-    def best_shift(self, scale: float, reflected: bool, angle: float, outlines: bool) -> Pose | None:
+    def best_shift(self, scale: float, reflected: bool, angle: float) -> Pose | None:
         """Return the shift at which one rotation agrees best, None where there is no overlap."""
         from scipy import fft
         from scipy.ndimage import map_coordinates
@@ -214,7 +211,7 @@ class _Field:
         power = np.maximum(fixed_power[:, None] * moving_power[None], 1e-2)
         score = 0.5 * cells * np.minimum(together**2 / power, 1.0).sum(axis=(0, 1))
         whole = float(measured.sum())
-        if outlines and tissue.sum() < 0.98 * whole:
+        if tissue.sum() < 0.98 * whole:
             score = score + _outline_score(
                 shifts(forward(self.outline) * np.conj(forward((tissue & measured).astype(float)))),
                 shifts(forward(self.outline) * np.conj(forward(measured.astype(float)))),

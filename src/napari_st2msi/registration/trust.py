@@ -14,7 +14,7 @@ from napari_st2msi.registration.transforms import Transform
 from napari_st2msi.section import Section
 
 #: The best pose must agree so many times as well as the best one that is different.
-_MARGIN = 1.1
+_MARGIN = 1.2
 #: Halves of the channels that are farther apart than this, in lengths of the tissue, found different poses.
 _APART = 0.08
 #: Share of the smaller tissue that must lie over the other one.
