@@ -15,7 +15,8 @@ spatialdata   two points or circles elements in a zarr     µm, through their sy
 
 MSI is the moving side, ST the fixed one; BigWarp and spatialdata say *target* and *reference*. Pixels are those of the
 MSI grid and of the full histology, and the centre of the first is 0. "What fits": where a file does not say its units,
-they are µm if the landmarks then spread over the image, or else pixels or mm, and a note says so.
+they are those of µm, pixels and mm in which the landmarks lie over the images and are as far apart on one side as on
+the other, for both are the same tissue; a note says so unless it is µm.
 """
 
 from __future__ import annotations

@@ -93,8 +93,8 @@ def _converted(section: Section, found: Found) -> tuple[NDArray[np.float64], NDA
     if len(moving) > 2 and not 1 / _UNLIKE <= longer <= _UNLIKE:
         far, near = ("ST", "MSI") if longer > 1 else ("MSI", "ST")
         notes.append(
-            f"Landmarks are {max(longer, 1 / longer):.2g} times as far apart on the {far} side as on the {near} side. In "
-            "µm both should be alike: check the units, and the size of the pixels."
+            f"Landmarks are {max(longer, 1 / longer):.2g} times as far apart on the {far} side as on the {near} side. "
+            "In µm both should be alike: check the units, and the size of the pixels."
         )
     return moving, fixed, notes
 
