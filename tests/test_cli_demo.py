@@ -33,5 +33,5 @@ def test_the_demo_leaves_pictures_report_section_and_model(tmp_path: Path) -> No
     scores = pd.read_csv(written["scores"])
     # Of ten ions of each of seven kinds, five kinds follow genes in one way or another.
     assert 20 < (scores["verdict"] == "predicted from genes").sum() <= 50
-    for name in ("Data", "Train", "Explore"):
+    for name in ("Data", "Register", "Train", "Explore"):
         assert Path(written[f"picture of {name}"]).stat().st_size > 50_000

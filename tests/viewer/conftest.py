@@ -30,6 +30,14 @@ def _own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     get_settings().appearance.theme, get_settings().appearance.font_size = before
 
 
+@pytest.fixture(autouse=True)
+def kept_landmarks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the Register dock keeps landmarks that are not saved yet: not in the folder of whoever runs the tests."""
+    folder = tmp_path / "kept-landmarks"
+    monkeypatch.setattr("napari_st2msi.viewer.docks.register_autosave.user_folder", lambda: folder)
+    return folder
+
+
 @pytest.fixture
 def viewer() -> ViewerModel:
     """A viewer without a window: layers, keys and events are the real ones."""

@@ -17,6 +17,8 @@ from napari_st2msi import pipeline
 from napari_st2msi.io.sample import SAMPLES
 from napari_st2msi.io.simulation.choices import SampleChoices
 from napari_st2msi.recipe import Pairing
+from napari_st2msi.registration.fit import fit
+from napari_st2msi.registration.landmarks import Landmarks
 from napari_st2msi.section import Section
 from napari_st2msi.viewer import layers, overlays
 from napari_st2msi.viewer.docks.data import DataDock
@@ -59,6 +61,14 @@ def verb(dock: DataDock) -> str:
     return str(dock.run_bar.button.text())
 
 
+def register(dock: DataDock) -> None:
+    """Register the section looked at, as the Register dock does."""
+    section = dock.state.section
+    assert section is not None
+    pipeline.register(section)
+    dock.state.set_registered(section)
+
+
 def test_empty_says_what_to_do(dock: DataDock) -> None:
     assert "open a sample" in dock.state_line.text()
     assert verb(dock) == "Open"
@@ -67,7 +77,7 @@ def test_empty_says_what_to_do(dock: DataDock) -> None:
 
 
 def test_the_button_leads_from_a_path_to_paired_spots(
-    qtbot: Any, dock: DataDock, done: Callable[[], None], zarr: Path
+    qtbot: Any, dock: DataDock, done: Callable[[], None], zarr: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     qtbot.keyClicks(dock.open_view.path.edit, str(zarr))
     qtbot.keyClick(dock.open_view.path.edit, Qt.Key.Key_Return)
@@ -81,10 +91,15 @@ def test_the_button_leads_from_a_path_to_paired_spots(
     assert names == ["H&E", "total ion current", "ST spots", "landmarks ST", "landmarks MSI"]
 
     assert verb(dock) == "Register"
+    assert "Landmarks came with this section" in dock.register_view.result.text()
+    opened: list[str] = []
+    monkeypatch.setattr("napari_st2msi.viewer.docks.data.open_dock", lambda _viewer, name: opened.append(name))
     press(qtbot, dock)
-    done()
-    assert section.registered
-    assert "left out is missed by" in dock.messages.text
+    assert opened == ["Register"]
+    register(dock)
+    assert "left out is missed by" in dock.register_view.result.text()
+    qtbot.mouseClick(dock.register_view.button, Qt.MouseButton.LeftButton)
+    assert opened == ["Register", "Register"]
     moved = (
         layers.find(dock.viewer, section, "landmarks_msi").data - layers.find(dock.viewer, section, "landmarks_st").data
     )
@@ -123,11 +138,11 @@ def test_a_new_registration_makes_the_pairing_stale(dock: DataDock, make_section
     assert "Press Pair again" in dock.state_line.text()
 
 
-def test_without_landmarks_it_says_how_to_go_on(dock: DataDock, make_section: Callable[..., Section]) -> None:
+def test_registering_is_offered_without_landmarks_too(dock: DataDock, make_section: Callable[..., Section]) -> None:
     dock.state.add_section(make_section(registered=False))
     assert verb(dock) == "Register"
-    assert not dock.run_bar.button.isEnabled()
-    assert "No landmarks came with this section" in dock.register_view.result.text()
+    assert dock.run_bar.button.isEnabled()
+    assert dock.register_view.result.text() == "Not registered yet."
 
 
 @pytest.mark.parametrize(
@@ -135,8 +150,8 @@ def test_without_landmarks_it_says_how_to_go_on(dock: DataDock, make_section: Ca
 )
 def test_next_step(make_section: Callable[..., Section], st: bool, msi: bool, expected: str) -> None:
     work = Work(make_section(st=st, msi=msi))
-    assert next_step(work, wanted=False, landmarks=False, pairing=Pairing()).verb == expected
-    assert next_step(work, wanted=True, landmarks=False, pairing=Pairing()).verb == "Open"
+    assert next_step(work, wanted=False, pairing=Pairing()).verb == expected
+    assert next_step(work, wanted=True, pairing=Pairing()).verb == "Open"
 
 
 @pytest.mark.parametrize(
@@ -164,16 +179,14 @@ def test_bad_files_are_explained_and_nothing_is_lost(
     assert verb(dock) == "Open"
 
 
-def test_no_overlap_is_explained(dock: DataDock, done: Callable[[], None], zarr: Path, tmp_path: Path) -> None:
+def test_no_overlap_is_explained(dock: DataDock, done: Callable[[], None], zarr: Path) -> None:
     dock.open_paths([zarr])
     done()
-    far = tmp_path / "far.csv"
-    far.write_text(
-        "id,msi_x_um,msi_y_um,st_x_um,st_y_um\n1,0,0,90000,90000\n2,900,0,90900,90000\n3,0,900,90000,90900\n"
-    )
-    dock.register_view.landmarks.take(far)
-    dock.register()
-    done()
+    section = dock.state.section
+    assert section is not None
+    moving = np.array([[0.0, 0], [900, 0], [0, 900]])
+    pipeline.apply_registration(section, fit(Landmarks(("1", "2", "3"), moving, moving + 90_000), "affine"))
+    dock.state.set_registered(section)
     dock.pair()
     done()
     assert dock.messages.level == "error"
@@ -236,8 +249,7 @@ def test_what_is_not_saved_is_not_closed_at_once(
 ) -> None:
     dock.open_paths([zarr])
     done()
-    dock.register()
-    done()
+    register(dock)
     dock.close_section()
     assert "is not saved" in dock.messages.text
     assert len(dock.state.sections) == 1

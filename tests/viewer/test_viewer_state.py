@@ -111,3 +111,15 @@ def test_favourites_belong_to_the_section_and_are_saved_with_it(section, make_se
     assert section.sdata.attrs["st2msi"]["favourites"] == ["ion0"]
     state.add_section(other)
     assert state.favourites == frozenset()
+
+
+def test_what_was_made_is_unsaved_until_it_is_written(section):
+    state, heard = ViewerState(), Mock()
+    state.add_section(section)
+    state.saved_changed.connect(heard)
+    assert not state.work(section).unsaved
+    state.set_registered(section)
+    assert state.work(section).unsaved
+    state.mark_saved(section)
+    assert not state.work(section).unsaved
+    assert [call.args for call in heard.call_args_list] == [(section,), (section,)]
