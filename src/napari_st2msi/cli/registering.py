@@ -136,9 +136,9 @@ def register(
             failed[name] = str(error)
             run.say(f"{name}: {error}")
         else:
-            done.append({"section": name} | facts)
+            done.append({"file": name} | facts)
             run.say(f"{name}: {lines['left out']}")
-    summary: dict[str, Any] = {one["section"]: _in_short(one) for one in done}
+    summary: dict[str, Any] = {one["file"]: _in_short(one) for one in done}
     if failed:
         summary["not registered"] = [f"{name}: {why}" for name, why in failed.items()]
     run.result({"sections": done, "failed": failed}, lines=summary)

@@ -1,0 +1,267 @@
+"""The command `register`: one section or many, what is written beside, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner, Result
+
+import napari_st2msi as st2msi
+from napari_st2msi.cli.app import app
+from napari_st2msi.registration import automatic
+from napari_st2msi.registration.landmark_files import find_landmarks
+from napari_st2msi.registration.landmarks import Landmarks
+from napari_st2msi.registration.registration import Registration, Trust
+from napari_st2msi.registration.transforms import Affine
+
+COLUMNS = ["msi_x_um", "msi_y_um", "st_x_um", "st_y_um"]
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["register", *map(str, arguments)])
+
+
+def result(*arguments: object) -> dict[str, Any]:
+    done = run(*arguments, "--json")
+    assert done.exit_code == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert isinstance(facts, dict)
+    return facts
+
+
+def refused(*arguments: object) -> str:
+    """Run something that cannot work, and return the message: no traceback, exit code 2."""
+    done = run(*arguments)
+    assert done.exit_code == 2, done.output
+    assert "Traceback" not in done.output
+    assert done.stdout == ""
+    return " ".join(done.stderr.split())
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sections as they come, and a folder with a file of landmarks for each."""
+    folder = tmp_path_factory.mktemp("sections")
+    (folder / "picked").mkdir()
+    for seed, name in enumerate(("first", "second")):
+        simulation = st2msi.simulate(name=name, n_spots=150, n_genes=60, ions_per_kind=2, image_px=128, seed=seed)
+        section = simulation.sections[0]
+        st2msi.save(section, folder / f"{name}.zarr")
+        write(folder / "picked" / f"{name}.csv", find_landmarks(section))
+    return folder
+
+
+@pytest.fixture
+def sections(made: Path, tmp_path: Path) -> Path:
+    """A copy that may be changed."""
+    return Path(shutil.copytree(made, tmp_path / "work"))
+
+
+def write(path: Path, landmarks: Landmarks) -> Path:
+    points = np.hstack([landmarks.moving, landmarks.fixed])
+    pd.DataFrame(points, columns=COLUMNS, index=pd.Index(landmarks.ids, name="id")).to_csv(path)
+    return path
+
+
+def changed(folder: Path, **columns: Any) -> Path:
+    """Write the landmarks of the first section, with other columns."""
+    frame = pd.read_csv(folder / "picked" / "first.csv").assign(**columns)
+    frame.to_csv(folder / "changed.csv", index=False)
+    return folder / "changed.csv"
+
+
+# -- by landmarks ---------------------------------------------------------------------------------
+
+
+def test_the_transform_is_chosen_and_the_table_shown(sections: Path) -> None:
+    shown = run(sections / "first.zarr", "--landmarks", sections / "picked" / "first.csv")
+    assert shown.exit_code == 0, shown.stderr
+    assert "(chosen)" in shown.stdout
+    assert "thin-plate spline, exact" in shown.stdout
+    assert "missed by" in shown.stdout
+    section = st2msi.open_section(sections / "first.zarr")
+    assert section.registered
+
+
+def test_report_overlay_and_field_are_written(sections: Path) -> None:
+    report, overlay, field = (sections / name for name in ("report.json", "overlay.png", "field.mha"))
+    facts = result(
+        sections / "first.zarr",
+        "--report",
+        report,
+        "--overlay",
+        overlay,
+        "--displacement",
+        field,
+        "--out",
+        sections / "o",
+    )
+    assert facts["files"] == {"report": str(report), "overlay": str(overlay), "displacement": str(field)}
+    said = json.loads(report.read_text(encoding="utf-8"))
+    assert said["section"] == "first"
+    assert said["kept"] is True
+    assert said["left_out"]["median"] == facts["left_out"]["median"]
+    assert Registration.from_dict(said).fingerprint == facts["fingerprint"]
+    assert overlay.read_bytes().startswith(b"\x89PNG")
+    assert field.read_bytes().startswith(b"ObjectType")
+    assert not st2msi.open_section(sections / "first.zarr").registered
+
+
+@pytest.mark.parametrize("transform", ["rigid", "similarity", "affine", "projective", "thin_plate"])
+def test_a_transform_that_was_asked_for(sections: Path, transform: str) -> None:
+    assert result(sections / "first.zarr", "--transform", transform)["transform"]["kind"] == transform
+
+
+def test_mirrored_is_found_or_told(sections: Path) -> None:
+    first = sections / "first.zarr"
+    found = result(first)["reflects"]
+    told = "yes" if found else "no"
+    assert result(first, "--mirrored", told)["reflects"] == found
+    wrong = result(first, "--transform", "similarity", "--mirrored", "no" if found else "yes")
+    assert wrong["reflects"] != found
+    assert "only" in refused(first, "--transform", "affine", "--mirrored", "no" if found else "yes")
+
+
+def test_registering_again_says_that_the_pairing_is_old(sections: Path) -> None:
+    first = sections / "first.zarr"
+    result(first)
+    section = st2msi.open_section(first)
+    st2msi.pair(section)
+    st2msi.save(section)
+    assert any("pair" in note.lower() for note in result(first, "--transform", "rigid")["notes"])
+
+
+# -- many sections --------------------------------------------------------------------------------
+
+
+def test_a_batch_isolates_what_fails(sections: Path) -> None:
+    (sections / "picked" / "second.csv").write_text("nothing\n1\n", encoding="utf-8")
+    done = run(
+        *(sections / f"{name}.zarr" for name in ("first", "second", "third")),
+        *("--landmarks", sections / "picked", "--report", sections / "reports", "--overlay", sections / "pictures"),
+        *("--out", sections / "out", "--json"),
+    )
+    assert done.exit_code == 2
+    assert "Traceback" not in done.output
+    facts = json.loads(done.stdout)
+    assert [one["file"] for one in facts["sections"]] == ["first.zarr"]
+    assert list(facts["failed"]) == ["second.zarr", "third.zarr"]
+    assert "lacks" in facts["failed"]["second.zarr"] or "column" in facts["failed"]["second.zarr"]
+    assert [path.name for path in (sections / "reports").iterdir()] == ["first.json"]
+    assert [path.name for path in (sections / "pictures").iterdir()] == ["first.png"]
+    assert st2msi.open_section(sections / "out" / "first.zarr").registered
+
+
+def test_a_batch_into_the_sections_themselves(sections: Path) -> None:
+    both = [sections / "first.zarr", sections / "second.zarr"]
+    shown = run(*both, "--landmarks", sections / "picked")
+    assert shown.exit_code == 0, shown.stderr
+    assert "first.zarr" in shown.stdout
+    assert all(st2msi.open_section(path).registered for path in both)
+
+
+def test_a_batch_needs_a_folder_of_landmarks(sections: Path) -> None:
+    both = [sections / "first.zarr", sections / "second.zarr"]
+    assert "Give a folder" in refused(*both, "--landmarks", sections / "picked" / "first.csv")
+    assert "are called 'first'" in refused(both[0], both[0])
+    (sections / "picked" / "first.csv").unlink()
+    words = refused(both[0], "--landmarks", sections / "picked")
+    assert "Name the file 'first.csv'" in words
+
+
+# -- automatic ------------------------------------------------------------------------------------
+
+
+def test_what_is_not_trusted_is_not_kept(sections: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = sections / "first.zarr"
+
+    def propose(section: st2msi.Section, *_: Any, **__: Any) -> Registration:
+        none = Landmarks((), np.zeros((0, 2)), np.zeros((0, 2)))
+        trust = Trust(False, ("Both sides are too dark.",), {"dice": 0.5})
+        return Registration(none, Affine(np.eye(3)), np.zeros(0), np.zeros(0), source="automatic", trust=trust)
+
+    monkeypatch.setattr(automatic, "propose", propose)
+    words = refused(first, "--automatic", "--overlay", sections / "a.png", "--report", sections / "a.json")
+    assert "not trusted" in words
+    assert "too dark" in words
+    assert "--accept-untrusted" in words
+    assert (sections / "a.png").exists()
+    said = json.loads((sections / "a.json").read_text(encoding="utf-8"))
+    assert said["kept"] is False
+    assert said["trust"]["measures"] == {"dice": 0.5}
+    assert not st2msi.open_section(first).registered
+    shown = run(first, "--automatic", "--accept-untrusted")
+    assert shown.exit_code == 0, shown.stderr
+    assert "no, kept all the same" in shown.stdout
+    np.testing.assert_allclose(st2msi.open_section(first).msi_to_st, np.eye(3))
+
+
+def test_refinement_starts_at_the_landmarks(sections: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+
+    def propose(
+        section: st2msi.Section, landmarks: Landmarks, *, start: Registration, refine: str, **_: Any
+    ) -> Registration:
+        seen.update(landmarks=landmarks, start=start, refine=refine)
+        trust = Trust(True, ("Landmarks left out are missed by 20 µm after refinement and by 30 µm before it.",))
+        return Registration(
+            landmarks, start.transform, start.residuals_um, start.left_out_um, source="refined", trust=trust
+        )
+
+    monkeypatch.setattr(automatic, "propose", propose)
+    csv = sections / "picked" / "first.csv"
+    done = run(
+        *(sections / "first.zarr", "--automatic", "--landmarks", csv, "--transform", "similarity", "--refine", "affine")
+    )
+    assert done.exit_code == 0, done.stderr
+    assert seen["start"].transform.kind == "similarity"
+    assert seen["refine"] == "affine"
+    assert len(seen["landmarks"]) == 9
+    assert "after refinement" in done.stdout
+
+
+def test_choices_that_do_not_go_together(sections: Path) -> None:
+    first = sections / "first.zarr"
+    assert "Add --landmarks" in refused(first, "--automatic", "--transform", "rigid")
+    assert "Add --landmarks" in refused(first, "--automatic", "--mirrored", "yes")
+    assert "Add --automatic" in refused(first, "--accept-untrusted")
+
+
+# -- bad input ------------------------------------------------------------------------------------
+
+
+def test_bad_landmarks_are_refused_in_words(sections: Path) -> None:
+    first = sections / "first.zarr"
+    csv = pd.read_csv(sections / "picked" / "first.csv")
+    few = sections / "few.csv"
+    csv.iloc[:2].to_csv(few, index=False)
+    assert "too few" in refused(first, "--landmarks", few)
+    csv.iloc[:3].to_csv(few, index=False)
+    assert "needs at least 4" in refused(first, "--landmarks", few, "--transform", "projective")
+    line = changed(sections, msi_y_um=csv["msi_x_um"])
+    assert "on one line" in refused(first, "--landmarks", line)
+    double = csv.copy()
+    double.loc[3, COLUMNS[:2]] = double.loc[5, COLUMNS[:2]].to_numpy()
+    double.to_csv(few, index=False)
+    assert "same point" in refused(first, "--landmarks", few)
+    csv.drop(columns="st_x_um").to_csv(few, index=False)
+    assert "st_x_um" in refused(first, "--landmarks", few)
+    outside = changed(sections, st_x_um=csv["st_x_um"] + 1e6)
+    assert "outside" in refused(first, "--landmarks", outside)
+    assert not st2msi.open_section(first).registered
+
+
+def test_places_that_cannot_be(sections: Path) -> None:
+    first = sections / "first.zarr"
+    assert "There is no" in refused(first, "--landmarks", sections / "nowhere.csv")
+    assert "no folder" in refused(first, "--report", sections / "nowhere" / "report.json")
+    assert "already there" in refused(first, "--out", sections / "second.zarr")
+    assert "nothing.zarr" in refused(sections / "nothing.zarr")
+    (sections / "file").write_text("", encoding="utf-8")
+    assert "cannot be a folder" in refused(first, sections / "second.zarr", "--report", sections / "file")
