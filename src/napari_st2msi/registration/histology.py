@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_st2msi.section import SYSTEM, Section
+from napari_st2msi.io.histology import histology_levels
+from napari_st2msi.section import Section
 
 #: Kinds of colour that are told apart.
 _COLOURS = 8
@@ -31,13 +32,7 @@ def histology_image(section: Section, longest: int = 1200) -> tuple[NDArray[np.u
     to_um
         (3, 3) float64: (column, row, 1), centres of pixels at integers, to µm (``st2msi``).
     """
-    from spatialdata.transformations import get_transformation
-    from xarray import DataTree
-
-    assert section.roles.image is not None
-    element = section.sdata[section.roles.image]
-    levels = [next(iter(level.values())) for level in element.values()] if isinstance(element, DataTree) else [element]
-    arrays = [level.transpose("y", "x", "c").data for level in levels]
+    arrays, matrix = histology_levels(section)
     height, width = arrays[0].shape[:2]
     array = next((a for a in reversed(arrays) if max(a.shape[:2]) >= min(longest, height, width)), arrays[0])
     pixels = np.asarray(array)
@@ -49,13 +44,10 @@ def histology_image(section: Section, longest: int = 1200) -> tuple[NDArray[np.u
     small = blocks.mean(axis=(1, 3))
     if pixels.dtype != np.uint8:
         small = 255 * small / max(float(small.max()), 1e-12)
-    known = get_transformation(element, get_all=True)
-    matrix = np.eye(3)
-    if SYSTEM in known:
-        matrix = np.asarray(known[SYSTEM].to_affine_matrix(("x", "y"), ("x", "y")), dtype=float)
-    # spatialdata puts the corner of the first pixel at 0; here its centre is there.
+    # Centres of blocks, in pixels of the full resolution whose centres lie at integers.
     scale = np.array([width / array.shape[1], height / array.shape[0]]) * factor
-    own = np.array([[scale[0], 0, scale[0] / 2], [0, scale[1], scale[1] / 2], [0, 0, 1]])
+    shift = (scale - 1) / 2
+    own = np.array([[scale[0], 0, shift[0]], [0, scale[1], shift[1]], [0, 0, 1]])
     return small.round().astype(np.uint8), matrix @ own
 
 

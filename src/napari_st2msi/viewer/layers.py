@@ -17,7 +17,8 @@ from napari.utils.colormaps import ensure_colormap
 from numpy.typing import NDArray
 
 from napari_st2msi.grid import Grid
-from napari_st2msi.section import MSI_SYSTEM, SYSTEM, Section
+from napari_st2msi.io.histology import histology_levels
+from napari_st2msi.section import MSI_SYSTEM, Section
 from napari_st2msi.shapes import Outlines
 from napari_st2msi.viewer.warped_pixels import cells_of, straightened
 
@@ -194,7 +195,7 @@ def show_histology(viewer: Any, section: Section) -> Layer:
     """Show the stained section as a multiscale RGB image."""
     layer = find(viewer, section, "histology")
     if layer is None:
-        levels, matrix = histology(section)
+        levels, matrix = histology_levels(section)
         layer = Image(
             levels if len(levels) > 1 else levels[0],
             rgb=True,
@@ -371,42 +372,13 @@ def _scale_bar(viewer: Any) -> None:
     viewer.canvas.overlays.scale_bar.visible = True
 
 
-# -- histology --------------------------------------------------------------------------------------
-
-
-def histology(section: Section) -> tuple[list[Any], NDArray[np.float64]]:
-    """Return the levels of the stained section, and how its pixels lie in µm.
-
-    Returns
-    -------
-    levels
-        (rows, columns, 3 or 4) lazy arrays, full resolution first.
-    matrix
-        (3, 3) affine from (column, row), pixel centres at integers, to µm.
-    """
-    from spatialdata.transformations import get_transformation
-    from xarray import DataTree
-
-    element = section.sdata[section.roles.image]
-    arrays = [next(iter(level.values())) for level in element.values()] if isinstance(element, DataTree) else [element]
-    levels = [array.transpose("y", "x", "c").data for array in arrays]
-    known = get_transformation(element, get_all=True)
-    matrix = np.eye(3)
-    if SYSTEM in known:
-        matrix = np.asarray(known[SYSTEM].to_affine_matrix(("x", "y"), ("x", "y")), dtype=float)
-    # spatialdata puts the corner of the first pixel at 0, napari its centre.
-    half = np.eye(3)
-    half[:2, 2] = 0.5
-    return levels, matrix @ half
-
-
 def _st_box(section: Section) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """Return the least and the largest x and y of what is drawn on the ST side."""
     corners = []
     if section.has_st:
         corners.append(section.spots.centres)
     if section.roles.image is not None:
-        levels, matrix = histology(section)
+        levels, matrix = histology_levels(section)
         height, width = levels[0].shape[:2]
         edges = np.array([[0, 0, 1], [width, 0, 1], [0, height, 1], [width, height, 1]], dtype=float)
         corners.append((edges @ matrix.T)[:, :2])
