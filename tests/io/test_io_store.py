@@ -374,6 +374,23 @@ def test_killed_in_the_middle_of_writing(saved: Path, how: str) -> None:
     assert open_any(saved).paired_table.X.max() == 1.0
 
 
+def test_a_registration_as_the_first_version_wrote_it_still_opens(saved: Path) -> None:
+    """Attributes as version 0.1 of this package left them: no history, nothing bent, no confidence."""
+    section = open_any(saved)
+    moving = np.array([[10.0, 10], [50, 10], [10, 60], [40, 40]])
+    landmarks = Landmarks(tuple("abcd"), moving, moving @ MIRROR[:2, :2].T + MIRROR[:2, 2])
+    apply(section, fit(landmarks, "affine"))
+    new = section.attrs["registration"]
+    names = ("transform", "landmarks", "residuals_um", "left_out_um", "rms_um", "reflects", "fingerprint", "warnings")
+    facts = {name: section.attrs[name] for name in ("version", "name", "roles") if name in section.attrs}
+    section.sdata.attrs["st2msi"] = {**facts, "registration": {"version": 1, **{name: new[name] for name in names}}}
+    save(section)
+    old = open_any(saved)
+    np.testing.assert_allclose(registration_of(old).transform.matrix, MIRROR, atol=1e-6)
+    assert history(old) == ()
+    assert old.warped_element is None
+
+
 def test_an_older_store_is_written_anew_as_a_whole(tmp_path: Path) -> None:
     from spatialdata._io.format import SpatialDataContainerFormatV01
 

@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import DataProblem, GeometryProblem
+from napari_st2msi.features.threads import threads_for
 from napari_st2msi.progress import Progress, check, never
 from napari_st2msi.registration.agreement import Agreement, expected_error, local_agreement
 from napari_st2msi.registration.components import gene_components, ion_components
@@ -21,6 +22,8 @@ from napari_st2msi.section import CONFIDENCE, EXPECTED_ERROR, MSI_SYSTEM, Sectio
 _STRAIN = 0.3
 #: The least length that counts, µm: what is finer than tissue varies is taken together.
 _LEAST_UM = 50.0
+#: Floating-point operations of the largest single step.
+_STEP = 1e9
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,22 +126,23 @@ def confidence(
 
     jacobian = _evenness(transform.jacobian(np.where(inside[:, None], moving, pixels.centres.mean(axis=0))))
     prior = _by_landmarks(registration, st)
+    reach = 3 * length
     warnings: tuple[str, ...] = ()
     found: Agreement | None = None
-    try:
-        genes = gene_components(section) if genes is None else genes
-        progress(0.15, "Comparing genes and ions")
-        ions = ion_components(section) if ions is None else ions
-        check(cancelled)
-        if not (genes.shape[1] and ions.shape[1]):
-            raise DataProblem("One of the two is the same everywhere.")
-        found = local_agreement(
-            st, moving, pixels.centres, genes, ions, length, back[:2, :2], progress.part(0.2, 0.9), cancelled
-        )
-    except DataProblem as error:
-        warnings = (f"Genes and ions could not be compared, so confidence rests on landmarks alone. {error}",)
-    reach = 3 * length
-    expected = expected_error(found, prior, reach)
+    with threads_for(_STEP):
+        try:
+            genes = gene_components(section) if genes is None else genes
+            progress(0.15, "Comparing genes and ions")
+            ions = ion_components(section) if ions is None else ions
+            check(cancelled)
+            if not (genes.shape[1] and ions.shape[1]):
+                raise DataProblem("One of the two is the same everywhere.")
+            found = local_agreement(
+                st, moving, pixels.centres, genes, ions, length, back[:2, :2], progress.part(0.2, 0.9), cancelled
+            )
+        except DataProblem as error:
+            warnings = (f"Genes and ions could not be compared, so confidence rests on landmarks alone. {error}",)
+        expected = expected_error(found, prior, reach)
     agreement = np.full(len(st), np.nan) if found is None else np.clip(found.here, 0, 1)
     half = length / 2
     value = np.where(inside, jacobian * _half_at(expected, half), 0.0)
