@@ -36,3 +36,17 @@ def test_coverage_and_error_are_those_of_the_section() -> None:
     words = overview_words(section)
     assert f"{registration.left_out['median']:,.0f} µm (median)" in words
     assert f"{section.msi.n_obs:,} MSI pixels of 50 µm" in words
+
+
+def test_how_it_was_registered_is_said() -> None:
+    section = st2msi.simulate(n_spots=100, n_genes=20, ions_per_kind=1, image_px=128).sections[0]
+    facts = st2msi.register(section, transform="thin_plate").to_dict()
+    assert "by 9 landmarks (thin plate); each, predicted from the others, is missed by" in overview_words(section)
+    section.remember(registration=facts | {"source": "refined"})
+    assert "automatically (thin plate); each of 9 landmarks, left out, is missed by" in overview_words(section)
+    none = {"ids": [], "moving_um": [], "fixed_um": [], "enabled": []}
+    trust = {"trusted": False, "reasons": ["Too dark."], "measures": {}, "curve": []}
+    section.remember(registration=facts | {"source": "automatic", "landmarks": none, "left_out_um": [], "trust": trust})
+    words = overview_words(section)
+    assert "without landmarks to measure the error by" in words
+    assert "not trusted: Too dark." in words

@@ -97,13 +97,28 @@ def overview_words(section: Section) -> str:
         parts.append(f"{pixels} and {section.st.n_obs:,} spots.")
     registration = section.attrs.get("registration")
     if registration:
-        errors = np.array([np.nan if value is None else value for value in registration["left_out_um"]], dtype=float)
-        errors = errors[np.asarray(registration["landmarks"]["enabled"], dtype=bool) & np.isfinite(errors)]
-        if len(errors):
-            kind = registration["transform"]["kind"]
-            parts.append(
-                f"MSI was laid over ST by {len(errors)} landmarks ({kind}); each, predicted from the others, is missed "
-                f"by {np.median(errors):,.0f} µm (median), {errors.max():,.0f} µm at most."
-            )
+        parts += _registered_words(registration)
     parts += section.attrs.get("pairing", {}).get("warnings", [])
     return " ".join(parts)
+
+
+def _registered_words(registration: dict[str, Any]) -> list[str]:
+    """Say what MSI was laid over ST by, and the error where nobody clicked."""
+    errors = np.array([np.nan if value is None else value for value in registration["left_out_um"]], dtype=float)
+    errors = errors[np.asarray(registration["landmarks"]["enabled"], dtype=bool) & np.isfinite(errors)]
+    kind = registration["transform"]["kind"].replace("_", " ")
+    found = registration.get("source", "landmarks") != "landmarks"
+    by = "automatically" if found else f"by {len(errors)} landmarks"
+    words = []
+    if len(errors):
+        also = f"; each of {len(errors)} landmarks, left out" if found else "; each, predicted from the others"
+        words.append(
+            f"MSI was laid over ST {by} ({kind}){also}, is missed by {np.median(errors):,.0f} µm (median), "
+            f"{errors.max():,.0f} µm at most."
+        )
+    elif found:
+        words.append(f"MSI was laid over ST {by} ({kind}), without landmarks to measure the error by.")
+    trust = registration.get("trust")
+    if trust is not None and not trust["trusted"]:
+        words.append(f"It was kept although it is not trusted: {' '.join(trust['reasons'])}")
+    return words
