@@ -22,7 +22,7 @@ from napari_st2msi.viewer.parts.run_bar import RunBar
 from napari_st2msi.viewer.parts.style import Look, look_of
 from napari_st2msi.viewer.parts.words import Words
 
-_REFINE = (("free_form", "affine, then free-form where it helps"), ("affine", "affine only"))
+_REFINE = (("free_form", "affine, then free-form"), ("affine", "affine only"))
 #: Landmarks that a transform can be fitted to.
 _NEEDED = 3
 
@@ -59,12 +59,15 @@ class AutomaticPanel(QWidget):
 
         self.refine = ChoiceField(_REFINE)
         self.refine.setAccessibleName("How far to refine")
+        self.refine.setToolTip("A free-form is kept only where it holds better than an affine on tissue left out")
         self.find_button = flat("Find automatically", "Try every rotation and reflection; landmarks are not used")
         self.refine_button = flat("Refine", "Improve the registration at hand on the images, starting from it")
         self.note = Words(role="note")
         self.run_bar = RunBar("")
-        self.curve = LiveCurve("step", "agreement (nats)")
-        self.curve.setToolTip("How much both sides tell about each other, step by step: higher is better")
+        self.curve = LiveCurve("step", "nats a place")
+        self.curve.setToolTip(
+            "How much both sides tell about each other; higher is better. Each stage has a scale of its own"
+        )
         self.card = ProposalCard()
         rows, fields = form()
         fields.addRow("Transform", self.refine)

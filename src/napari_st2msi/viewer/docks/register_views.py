@@ -24,7 +24,7 @@ WORDS = {
     "histology": "stained section",
     "counts": "total counts",
     "gene": "one gene",
-    "components": "principal components (RGB)",
+    "components": "components (RGB)",
     "clusters": "clusters",
     "tic": "total ion current",
     "ion": "one ion",
