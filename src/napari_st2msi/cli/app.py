@@ -11,7 +11,7 @@ from napari_st2msi.cli.command import command
 
 app = typer.Typer(
     help="Predict metabolite images from gene expression over a tissue section, and see how far to believe them.\n\n"
-    "The usual order: [bold]convert[/bold] the files to one section, [bold]register[/bold] MSI onto ST by landmarks, "
+    "The usual order: [bold]convert[/bold] the files to one section, [bold]register[/bold] MSI onto ST, "
     "[bold]pair[/bold] pixels with spots, [bold]train[/bold] a model and read its report, [bold]predict[/bold] "
     "sections that have ST only, [bold]view[/bold] them. [bold]demo[/bold] does all of it on a simulated section.",
     epilog="Each command explains itself: napari-st2msi COMMAND --help.",

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import GeometryProblem, RecipeProblem
+from napari_st2msi.features.threads import threads_for
 from napari_st2msi.registration.advice import refuse_doubles, warnings_of
 from napari_st2msi.registration.choose import table, try_all
 from napari_st2msi.registration.landmarks import Landmarks
@@ -60,25 +61,26 @@ def fit(
     used = np.flatnonzero(landmarks.enabled)
     moving, fixed = landmarks.moving[used], landmarks.fixed[used]
     where = moving if extent is None or not len(extent) else np.asarray(extent, dtype=np.float64)
-    suspected = np.zeros(len(landmarks), dtype=bool)
-    suspected[used] = outliers(moving, fixed)
-    tried = try_all(
-        moving, fixed, transform, reflection=reflection, smoothing=smoothing, suspected=bool(suspected.any())
-    )
-    chosen = next(one for one in tried if one.chosen)
-    if chosen.transform is None:
-        raise GeometryProblem(chosen.why_not)
-    residuals = np.linalg.norm(chosen.transform.forward(landmarks.moving) - landmarks.fixed, axis=1)
-    left_out = residuals.copy()
-    left_out[used] = chosen.left_out_um
-    influence = np.zeros(len(landmarks))
-    influence[used] = chosen.influence(moving, fixed, where)
-    result = Registration(landmarks, chosen.transform, residuals, left_out, influence, suspected, table(tried))
-    words = warnings_of(
-        result,
-        pixel_size_um=pixel_size_um,
-        spot_pitch_um=spot_pitch_um,
-        extent=extent,
-        fixed_extent=fixed_extent,
-    )
+    suspected, influence = np.zeros(len(landmarks), dtype=bool), np.zeros(len(landmarks))
+    # Hundreds of small decompositions: threads would wait for each other at every one.
+    with threads_for(0):
+        suspected[used] = outliers(moving, fixed)
+        tried = try_all(
+            moving, fixed, transform, reflection=reflection, smoothing=smoothing, suspected=bool(suspected.any())
+        )
+        chosen = next(one for one in tried if one.chosen)
+        if chosen.transform is None:
+            raise GeometryProblem(chosen.why_not)
+        influence[used] = chosen.influence(moving, fixed, where)
+        residuals = np.linalg.norm(chosen.transform.forward(landmarks.moving) - landmarks.fixed, axis=1)
+        left_out = residuals.copy()
+        left_out[used] = chosen.left_out_um
+        result = Registration(landmarks, chosen.transform, residuals, left_out, influence, suspected, table(tried))
+        words = warnings_of(
+            result,
+            pixel_size_um=pixel_size_um,
+            spot_pitch_um=spot_pitch_um,
+            extent=extent,
+            fixed_extent=fixed_extent,
+        )
     return replace(result, warnings=words)
