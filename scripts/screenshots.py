@@ -1,4 +1,4 @@
-"""Make the pictures of the README: the three docks at work, on the simulated sample and on real data.
+"""Make the pictures of the README and the docs: the docks at work, on the simulated sample and on real data.
 
 Usage: python scripts/screenshots.py docs/images
 
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from napari_st2msi.io.opening import Opening
 from napari_st2msi.viewer.demo import SAMPLE, best_ion, finish, open_register, press
+from napari_st2msi.viewer.docks.register import RegisterDock
 from napari_st2msi.viewer.parts.open_dock import open_dock
 from napari_st2msi.viewer.window import Window
 
@@ -44,6 +45,57 @@ def simulated(folder: Path) -> None:
     window.close()
 
 
+def registering(folder: Path) -> None:
+    """Register: picking, the errors of landmarks, two ways to preview, and an automatic proposal."""
+    window = Window()
+    window.viewer.theme = "dark"
+    window.data.open_sample(SAMPLE)
+    finish(window, window.data)
+    dock: RegisterDock = open_dock(window.viewer, "Register")
+    panels = dock.st_view, dock.msi_view
+
+    def rest() -> None:
+        busy = [dock.fitting, dock.preview.jobs, dock.automatic, *(panel.jobs for panel in panels)]
+        window.wait(lambda: not any(each.running for each in busy), 300)
+
+    def unfold(*titles: str) -> None:
+        for group in dock.groups:
+            group.expand() if group.full_title().partition(":")[0] in titles else group.collapse()
+
+    window.wait(lambda: dock.context.registration is not None and dock.msi_view.view is not None, 60)
+    rest()
+    # A tenth landmark: clicked on the ST, expected where the others say on the MSI.
+    dock.landmarks.add.setChecked(True)
+    dock.editor.add("fixed", (3150.0, 1750.0))
+    rest()
+    unfold("Show", "Landmarks")
+    window.picture(folder / "register_picking.png")
+    dock.undo()
+    dock.messages.clear()
+    dock.landmarks.add.setChecked(False)
+    dock.editor.select("2")
+    unfold("Landmarks", "Transform")
+    rest()
+    window.wait(lambda: False, 0.3)  # until the dock knows its new height
+    dock.scroll.verticalScrollBar().setValue(dock.scroll.verticalScrollBar().maximum())
+    window.picture(folder / "register_errors.png")
+
+    dock.editor.select(None)
+    dock.msi_view.show_view("components")
+    unfold("Show", "Preview")
+    for mode in ("blend", "checkerboard"):
+        dock.preview.show_mode(mode)
+        rest()
+        window.picture(folder / f"register_{mode}.png")
+
+    unfold("Preview", "Automatic")
+    dock.preview.show_mode("swipe")
+    dock.automatic.find_button.click()
+    rest()
+    window.picture(folder / "register_proposal.png")
+    window.close()
+
+
 def bladder(folder: Path, data: Path) -> None:
     """Explore on MSI of a mouse bladder with its stain: a lipid of the muscle layer."""
     window = Window()
@@ -66,6 +118,7 @@ def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else ROOT / "docs" / "images")
     folder.mkdir(parents=True, exist_ok=True)
     simulated(folder)
+    registering(folder)
     data = Path(os.environ.get("NAPARI_ST2MSI_DATA", ROOT.parent / "shared" / "data")) / "mouse_bladder_msi"
     if data.is_dir():
         bladder(folder, data)
