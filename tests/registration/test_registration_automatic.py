@@ -91,12 +91,14 @@ def test_genes_alone_are_enough(simulation: Simulation) -> None:
     assert error_um(simulation, found) < 0.3 * 70
 
 
+@pytest.mark.slow
 def test_the_stain_alone_is_enough() -> None:
     simulation = simulate(**SMALL | {"n_spots": 1200}, **EASY)
     found = propose(without(simulation.sections[0], st=True))
     assert error_um(simulation, found) < 70
 
 
+@pytest.mark.slow
 def test_pixels_on_no_grid(simulation: Simulation) -> None:
     section = simulation.sections[0]
     turn = np.array([[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]])
@@ -193,7 +195,7 @@ class TestBadInput:
         def spoil(st: Any, msi: Any) -> None:
             msi.X[5, 5] = np.nan
 
-        with pytest.raises(DataProblem, match="NaN|not numbers|missing"):
+        with pytest.raises(DataProblem, match=r"NaN|not numbers|missing"):
             propose(rebuilt(simulation.sections[0], spoil))
 
     def test_units_that_do_not_fit(self, simulation: Simulation) -> None:

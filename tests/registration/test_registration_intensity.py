@@ -118,13 +118,32 @@ def test_images_are_asked_between_pixels() -> None:
     measured = np.ones((6, 7))
     measured[:, 5:] = 0
     channels = Channels(np.dstack([column, row]).astype(float), measured, to_um)
-    values, weight, slopes, _ = channels.at(
-        np.array([[5 + 20 * 1.5, -3 + 10 * 2.25], [5 + 20 * 4.5, -3 + 10 * 2.0], [900, 9]])
-    )
-    np.testing.assert_allclose(values[0], [1.5, 2.25])
-    np.testing.assert_allclose(slopes[0], [[1 / 20, 0], [0, 1 / 10]])
-    np.testing.assert_allclose(weight, [1, 0.5, 0])
-    np.testing.assert_allclose(values[1], [4, 2])
+    places = np.array([[1.5, 2.25], [4.5, 2.0], [44.75, 1.2]]) * [20, 10] + [5, -3]
+    seen = channels.at(places)
+    np.testing.assert_allclose(seen.values[:2], [[1.5, 2.25], [4, 2]])
+    np.testing.assert_allclose(seen.weight, [1, 0.5, 0])
+    nothing, everything = np.zeros(3), np.ones((3, 2))
+    np.testing.assert_allclose(seen.slope(everything, nothing)[0], [1 / 20, 1 / 10])
+    np.testing.assert_allclose(seen.slope(0 * everything, nothing + 1)[1], [-1 / 20, 0], atol=1e-12)
+    np.testing.assert_allclose(seen.slope(everything, nothing)[2], 0)
+
+
+def test_slopes_are_right_where_pixels_are_missing() -> None:
+    rng = np.random.default_rng(3)
+    to_um = np.array([[8.0, 3.0, 5], [-2.0, 10.0, -3], [0, 0, 1]])
+    channels = Channels(rng.normal(size=(9, 9, 3)), (rng.random((9, 9)) < 0.7).astype(float), to_um)
+    places = (rng.uniform(0, 8, (30, 2)) + 1e-3) @ to_um[:2, :2].T + to_um[:2, 2]
+    factors = rng.normal(size=(30, 3))
+
+    def value(parameters: np.ndarray) -> float:
+        seen = channels.at(parameters.reshape(-1, 2))
+        return float((factors * seen.values).sum() + (seen.weight**2).sum())
+
+    def slope(parameters: np.ndarray) -> np.ndarray:
+        seen = channels.at(parameters.reshape(-1, 2))
+        return seen.slope(factors, 2 * seen.weight).ravel()
+
+    assert check_grad(value, slope, places.ravel(), epsilon=1e-6) < 1e-4
 
 
 def test_a_placement_and_its_transform_are_inverse() -> None:

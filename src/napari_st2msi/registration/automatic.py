@@ -16,7 +16,7 @@ from napari_st2msi.registration.fit import fit
 from napari_st2msi.registration.intensity import AFFINE, COARSE, FREE_FORM, Refined, held_out_gain, refine
 from napari_st2msi.registration.landmarks import Landmarks
 from napari_st2msi.registration.placement import Placement
-from napari_st2msi.registration.poses import SCALES, distinct, find_poses
+from napari_st2msi.registration.poses import SCALES, Pose, distinct, find_poses
 from napari_st2msi.registration.registration import Registration
 from napari_st2msi.registration.sides import FixedSide, MovingSide, check_sizes, fixed_side, half, moving_side
 from napari_st2msi.registration.transforms import Transform
@@ -164,7 +164,7 @@ class _Job:
     def search(self, search: _Search, progress: Progress) -> None:
         """Try every pose, refine the best ones, and keep the best of these."""
         poses = find_poses(self.fixed, self.moving, progress=progress.part(0, 0.8), cancelled=self.cancelled)
-        chosen = distinct(poses, self.tissue, APART * self.fixed.size_um, _POSES)
+        chosen = self.candidates(poses)
         search.best = Placement.of_matrix(chosen[0].matrix)
         found: list[Refined] = []
         totals: list[float] = []
@@ -178,7 +178,13 @@ class _Job:
             progress(0.8 + 0.2 * (number + 1) / len(chosen), "refining the best poses")
         assert search.best is not None
         others = [total for each, total in zip(found, totals, strict=True) if self.differ(search.best, each.placement)]
-        search.margin = max(totals) / max(max(others), 1e-9) if others else float("inf")
+        search.margin = max(totals) / max(max(others), 1e-9) if others else float("nan")
+
+    def candidates(self, poses: list[Pose]) -> list[Pose]:
+        """Return the poses to refine: the best that differ at all, then the best that differ much."""
+        size = self.fixed.size_um
+        near, far = (distinct(poses, self.tissue, apart * size, _POSES) for apart in (APART, 3 * APART))
+        return near + [pose for pose in far if pose not in near][: _POSES // 2]
 
     def bend(self, begin: Placement, progress: Progress, step: Callable[[float], None] | None) -> Refined:
         """Refine to a free-form, from the levels that its start still needs."""
@@ -196,7 +202,7 @@ class _Job:
         if found:
             near = tuple(value for value in SCALES if 0.85 < value / scale < 1.18)
             poses = find_poses(fixed, moving, turns=24, scales=near, cancelled=self.cancelled)
-            chosen = distinct(poses, self.tissue, APART * fixed.size_um, _POSES)
+            chosen = self.candidates(poses)[:_POSES]
             tried = [refine(fixed, moving, Placement.of_matrix(pose.matrix), COARSE) for pose in chosen]
             start = max(tried, key=lambda each: each.total + self.outlines(each.placement)).placement
         # Free to bend even where the whole was kept straight, so that its bias shows.
@@ -240,7 +246,7 @@ class _Job:
     def overlap(self, placement: Placement) -> NDArray[np.float64]:
         """Return (m, 2) places of the ST that lie on measured tissue, all where there are none."""
         channels = self.moving.channels(1, 0.0, on_glass=False)
-        on = channels.at(placement.at(self.fixed.xy))[1] > 0.5
+        on = channels.at(placement.at(self.fixed.xy)).weight > 0.5
         return self.fixed.xy[on] if on.any() else self.fixed.xy
 
     def differ(self, one: Placement, other: Placement) -> bool:

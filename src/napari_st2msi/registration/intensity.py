@@ -176,7 +176,8 @@ def _pointwise(fixed: FixedSide, moving: MovingSide, placement: Placement, use: 
     last = FREE_FORM[-1]
     components = int(min(last.components, max(2, use.sum() // _PLACES_EACH)))
     channels = moving.channels(components, 0.25 * fixed.aperture_um, on_glass=fixed.on_glass)
-    y, weight, _, _ = channels.at(placement.at(fixed.xy))
+    seen = channels.at(placement.at(fixed.xy))
+    y, weight = seen.values, seen.weight
     x = fixed.features[:, :components]
     joint = Joint.of(x[use], y[use], weight[use], 5 * SHRINKAGE)
     return np.where(weight[~use] > 0.5, joint.pointwise(x[~use], y[~use]), np.nan)
@@ -221,10 +222,10 @@ class _Fit:
             there = self.base + self.lever @ steps[:3]
             if bent:
                 there = there + self.basis @ steps[3:]
-            y, weight, slopes, weight_slopes = self.channels.at(there)
-            value, by_y, by_weight = information(self.features, y, weight, SHRINKAGE)
-            pull = np.einsum("nk,nkd->nd", by_y, slopes) + (value + by_weight)[:, None] * weight_slopes
-            total = float(weight.sum()) * value
+            seen = self.channels.at(there)
+            value, by_y, by_weight = information(self.features, seen.values, seen.weight, SHRINKAGE)
+            pull = seen.slope(by_y, value + by_weight)
+            total = float(seen.weight.sum()) * value
             straight = self.lever.T @ pull
             strain = self.strained + steps[1:3]
             total -= 0.5 * self.hold * float((strain**2).sum())

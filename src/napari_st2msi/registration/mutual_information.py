@@ -38,20 +38,8 @@ class Channels:
         object.__setattr__(self, "_stacked", np.ascontiguousarray(np.pad(stacked, ((2, 2), (2, 2), (0, 0)))))
         object.__setattr__(self, "_to_index", np.linalg.inv(self.to_um))
 
-    def at(self, xy: Array) -> tuple[Array, Array, Array, Array]:
-        """Look between pixels, bilinearly; those that do not count take no part.
-
-        Returns
-        -------
-        values
-            (n, k).
-        weight
-            (n,) how much of the four pixels around counts, 0 to 1.
-        slopes
-            (n, k, 2) derivative of the values by x and y.
-        weight_slopes
-            (n, 2) derivative of the weight.
-        """
+    def at(self, xy: Array) -> Looked:
+        """Look between pixels at (n, 2) points, bilinearly; pixels that do not count take no part."""
         back = self._to_index
         height, width = self._stacked.shape[:2]
         place = xy @ back[:2, :2].T + back[:2, 2] + 2
@@ -61,16 +49,44 @@ class Channels:
         v, u = (row - i)[:, None], (column - j)[:, None]
         flat = self._stacked.reshape(-1, self._stacked.shape[2])
         first = i * width + j
-        a, b, c, d = flat[first], flat[first + 1], flat[first + width], flat[first + width + 1]
-        upper, lower = a + u * (b - a), c + u * (d - c)
-        both = upper + v * (lower - upper)
-        by_column = (b - a) + v * ((d - c) - (b - a))
-        slopes = by_column[..., None] * back[0, :2] + (lower - upper)[..., None] * back[1, :2]
-        weight, weight_slopes = both[:, -1], slopes[:, -1]
-        safe = np.maximum(weight, _LEAST)[:, None]
-        values = both[:, :-1] / safe
-        value_slopes = (slopes[:, :-1] - values[..., None] * weight_slopes[:, None]) / safe[..., None]
-        return values, weight, np.where(weight[:, None, None] > _LEAST, value_slopes, 0.0), weight_slopes
+        upper, lower = flat[first], flat[first + width]
+        right, lower_right = flat[first + 1] - upper, flat[first + width + 1] - lower
+        upper += u * right
+        lower += u * lower_right
+        lower -= upper
+        lower_right -= right
+        right += v * lower_right
+        upper += v * lower
+        weight = upper[:, -1]
+        return Looked(upper[:, :-1] / np.maximum(weight, _LEAST)[:, None], weight, right, lower, back[:2, :2])
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """What was seen at points.
+
+    Attributes
+    ----------
+    values
+        (n, k).
+    weight
+        (n,) how much of the four pixels around counts, 0 to 1.
+    """
+
+    values: Array
+    weight: Array
+    _by_column: Array
+    _by_row: Array
+    _to_index: Array
+
+    def slope(self, by_values: Array, by_weight: Array) -> Array:
+        """Return (n, 2) derivative by the points, in µm, of something whose derivatives are given."""
+        share = by_values / np.maximum(self.weight, _LEAST)[:, None]
+        share[self.weight <= _LEAST] = 0.0
+        # Values are sums over what counts, divided by the weight.
+        of_weight = by_weight - (share * self.values).sum(axis=1)
+        along = [(share * by[:, :-1]).sum(axis=1) + of_weight * by[:, -1] for by in (self._by_column, self._by_row)]
+        return np.asarray(np.stack(along, axis=1) @ self._to_index)
 
 
 @dataclass(frozen=True, eq=False)
