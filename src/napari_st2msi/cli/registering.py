@@ -37,7 +37,7 @@ class Choices:
 def register(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="SECTION...", help="Sections as 'convert' wrote them.", show_default=False),
+        typer.Argument(metavar="SECTION", help="Sections as 'convert' wrote them.", show_default=False),
     ],
     landmarks: Annotated[
         Path | None,
@@ -107,8 +107,8 @@ def register(
 ) -> None:
     """Lay MSI over ST, and say how far off it is where it was not told.
 
-    The error that counts is the left-out one: each landmark is predicted from the others. What
-    --automatic finds and does not trust itself is shown (--report, --overlay) but not kept.
+    The error that counts is the left-out one: each landmark is predicted from the others.
+    What is found automatically and not trusted is shown (--report, --overlay), not kept.
 
     For example:
 
