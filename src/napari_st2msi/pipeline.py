@@ -7,6 +7,7 @@ together.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -117,10 +118,18 @@ def propose_registration(
 
 
 def apply_registration(section: Section, registration: Registration) -> None:
-    """Lay MSI over ST as a registration says, and keep it in the section; the one before is remembered."""
+    """Lay MSI over ST as a registration says, and keep it in the section; the one before is remembered.
+
+    Where there is ST, the confidence in it is kept for each spot.
+    """
+    from napari_st2msi.errors import GeometryProblem
+    from napari_st2msi.registration.confidence import confidence, keep_confidence
     from napari_st2msi.registration.persistence import apply
 
     apply(section, registration)
+    if section.has_st:
+        with suppress(GeometryProblem):  # folded all over: the registration says so in its own words
+            keep_confidence(section, confidence(section, registration))
 
 
 def pair(
