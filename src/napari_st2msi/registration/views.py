@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import DataProblem, RecipeProblem
+from napari_st2msi.features.threads import threads_for
 from napari_st2msi.registration.components import gene_components, ion_components
 from napari_st2msi.registration.histology import histology_image
 from napari_st2msi.registration.raster import neighbour_distance, rasterise
@@ -28,6 +29,7 @@ _HOTSPOTS = 99.5  # percentile of the last colour
 _HISTOLOGY = 2000  # pixels along the longer side
 _LONGEST = 1200  # of a picture of spots
 _CLUSTERS, _SEGMENTS = 8, 6
+_LEARN = 10_000  # places from which clusters are learned
 
 _T = TypeVar("_T")
 _kept: WeakKeyDictionary[Section, dict[tuple[Any, ...], Any]] = WeakKeyDictionary()
@@ -182,11 +184,14 @@ def _clusters(components: NDArray[np.float32], count: int) -> NDArray[np.int64]:
     """Return (n,) labels by k-means, numbered along the first component, the same each time."""
     from sklearn.cluster import KMeans
 
-    count = min(count, len(np.unique(components, axis=0)))
-    found = KMeans(count, n_init=2, random_state=0).fit(components)
+    some = components[:: max(1, -(-len(components) // _LEARN))]
+    count = min(count, len(np.unique(some, axis=0)))
+    with threads_for(0):
+        found = KMeans(count, n_init=2, random_state=0).fit(some)
+        labels = found.predict(components)
     rank = np.empty(count, dtype=np.int64)
     rank[np.argsort(found.cluster_centers_[:, 0])] = np.arange(count)
-    return np.asarray(rank[found.labels_])
+    return np.asarray(rank[labels])
 
 
 # -- where it lies ----------------------------------------------------------------------------------
