@@ -87,6 +87,8 @@ class RegisterDock(Dock):
         self._looking = Jobs(self.state, self)
         self._held: WeakKeyDictionary[Section, _Held] = WeakKeyDictionary()
         self._why_not = ""
+        # From when the landmarks of another section are there until the section is.
+        self._changing = False
         self._build()
         self.keys = RegisterKeys(
             self,
@@ -257,6 +259,7 @@ class RegisterDock(Dock):
             self.fitting.drop()
             self._looking.shut()
             held = _Held() if section is None else self._held.setdefault(section, _Held())
+            self._changing = True
             desk = self.editor.exchange(held.desk)
             if before is not None:
                 self._held[before].desk = desk
@@ -264,6 +267,7 @@ class RegisterDock(Dock):
             self.messages.clear()
             self.transform.set_value(held.choices)
             self.context.set_section(section)
+            self._changing = False
             if held.known:
                 self._fit()
             self._enter()
@@ -310,9 +314,10 @@ class RegisterDock(Dock):
     # -- editing --------------------------------------------------------------------------------
 
     def _on_edit(self) -> None:
-        self._show_rows()
-        self._fit()
-        self._refresh()
+        if not self._changing:
+            self._show_rows()
+            self._fit()
+            self._refresh()
 
     def _on_adding(self, adding: bool) -> None:
         self.fixed.adding = self.moving.adding = adding
@@ -394,6 +399,8 @@ class RegisterDock(Dock):
 
     def _on_registration(self, registration: Registration | None) -> None:
         """Show the registration at hand, and predict by it."""
+        if self._changing:
+            return
         if registration is None:
             self.editor.predictor = None
         else:
@@ -405,7 +412,8 @@ class RegisterDock(Dock):
         self._refresh()
 
     def _show_rows(self) -> None:
-        self.landmarks.show_rows(rows_of(self.editor.pairs, self.context.registration, self.fitting.pixel_um))
+        if not self._changing:
+            self.landmarks.show_rows(rows_of(self.editor.pairs, self.context.registration, self.fitting.pixel_um))
 
     # -- applying and saving --------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from weakref import WeakSet
 
 from napari.layers import Layer
 from qtpy.QtCore import QEvent, QObject, Qt
@@ -58,22 +59,20 @@ class RegisterKeys(QObject):
         self._dock, self._save = dock, save
         presses = {key: actions[name] for name, (keys, _, _) in KEYS.items() for key in keys}
         self._keys = [Keys(viewer, presses) for viewer in viewers]
-        self._canvases: tuple[QWidget, ...] = ()
-        self._shortcuts = []
+        self._canvases: WeakSet[QWidget] = WeakSet()
         for name, (_, words, _) in KEYS.items():
             if name == "accept":
                 continue  # in the dock, Enter is for its fields and buttons
             shortcut = QShortcut(QKeySequence(words), dock)
             shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
             shortcut.activated.connect(actions[name])
-            self._shortcuts.append(shortcut)
         dock.installEventFilter(self)
 
     def bind(self, canvases: tuple[QWidget, ...]) -> None:
         """Take the keys of the canvases drawn by these widgets."""
         for keys in self._keys:
             keys.bind()
-        self._canvases = canvases
+        self._canvases = WeakSet(canvases)
         for canvas in canvases:
             canvas.installEventFilter(self)
 
@@ -83,7 +82,7 @@ class RegisterKeys(QObject):
             keys.release()
         for canvas in self._canvases:
             canvas.removeEventFilter(self)
-        self._canvases = ()
+        self._canvases.clear()
 
     def claim(self, layer: Layer) -> None:
         """Let our keys win over the uses that a layer's kind has for them."""

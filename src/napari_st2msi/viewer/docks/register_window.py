@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
+from weakref import ref
 
 from napari.components import ViewerModel
 from napari.layers import Layer
@@ -33,8 +35,13 @@ class TwoCanvases:
         self.right = ViewerModel(title="MSI")
         # Names of landmarks are white here, and what was not measured shows the ground.
         self.right.canvas.background_color_override = "black"
-        self._qt: Any = None
+        # The window owns the second canvas; holding it here would keep it when the window is closed.
+        self._weak_qt: Callable[[], Any] = _nothing
         self._before: dict[str, Any] | None = None
+
+    @property
+    def _qt(self) -> Any:
+        return self._weak_qt()
 
     @property
     def shown(self) -> bool:
@@ -91,7 +98,7 @@ class TwoCanvases:
     def close(self) -> None:
         """Take the second canvas away for good."""
         if self._qt is not None:
-            qt, self._qt = self._qt, None
+            qt, self._weak_qt = self._qt, _nothing
             centre = self._centre()
             if centre is not None:
                 centre.layout().removeWidget(qt)
@@ -149,13 +156,18 @@ class TwoCanvases:
         if self._qt is None:
             from napari.qt import QtViewer
 
-            self._qt = QtViewer(self.right)
+            qt = QtViewer(self.right)
+            self._weak_qt = ref(qt)
             layout = centre.layout()
-            layout.addWidget(self._qt)
+            layout.addWidget(qt)
             layout.setStretch(0, 1)
             layout.setStretch(1, 1)
         self.right.theme = self.left.theme
         self._qt.show()
+
+
+def _nothing() -> None:
+    return None
 
 
 def _title(words: str) -> dict[str, Any]:
