@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,7 +26,7 @@ def test_levels_and_their_place() -> None:
     image = np.random.default_rng(0).integers(0, 255, (1200, 2000, 3), dtype=np.uint8)
     levels, matrix = histology_levels(section_of(image))
     assert levels[0].shape == (1200, 2000, 3)
-    assert all(after.shape[1] < before.shape[1] for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after.shape[1] < before.shape[1] for before, after in pairwise(levels))
     np.testing.assert_array_equal(np.asarray(levels[0][3:5, 7:9]), image[3:5, 7:9])
     # The centre of the first pixel lies half a pixel from the corner that the image was placed by.
     np.testing.assert_allclose(matrix @ [0, 0, 1], [499, 101, 1])
