@@ -134,6 +134,31 @@ def test_bad_landmarks_are_refused() -> None:
         fit(nobody)
 
 
+def test_whatever_is_clicked_is_fitted_or_refused_in_words() -> None:
+    """Points on a coarse lattice: doubles, lines, crossings and horizons of all sorts."""
+    extent = np.random.default_rng(0).uniform(0, 3000, (200, 2))
+    refused = []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        n = int(rng.integers(2, 8))
+        moving, fixed = rng.integers(0, 4, (2, n, 2)) * 1000.0
+        transform = str(rng.choice(["auto", "rigid", "projective", "thin_plate"]))
+        try:
+            found = fit(Landmarks(tuple(map(str, range(n))), moving, fixed), transform, extent=extent)
+        except GeometryProblem as problem:
+            refused.append(str(problem))
+        else:
+            assert np.isfinite(found.transform.forward(moving)).all()
+            json.loads(found.to_json())
+    assert 20 < len(refused) < 90
+    assert all(words.endswith(".") for words in refused)
+
+
+def test_smoothing_is_not_negative() -> None:
+    with pytest.raises(RecipeProblem, match="0 mm² or more"):
+        fit(LANDMARKS, "thin_plate", smoothing=-1)
+
+
 @pytest.mark.parametrize("kind", ["similarity", "projective", "thin_plate"])
 def test_as_json_and_back(kind: str) -> None:
     registration = fit(LANDMARKS.without("b"), kind, pixel_size_um=1)

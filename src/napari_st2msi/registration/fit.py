@@ -58,9 +58,10 @@ def fit(
             f"There is no transform '{transform}' for landmarks. Choose one of: auto, {', '.join(POINT_TRANSFORMS)}."
         )
     refuse_doubles(landmarks)
+    extent, fixed_extent = (None if xy is None or not len(xy) else xy for xy in (extent, fixed_extent))
     used = np.flatnonzero(landmarks.enabled)
     moving, fixed = landmarks.moving[used], landmarks.fixed[used]
-    where = moving if extent is None or not len(extent) else np.asarray(extent, dtype=np.float64)
+    where = moving if extent is None else np.asarray(extent, dtype=np.float64)
     suspected, influence = np.zeros(len(landmarks), dtype=bool), np.zeros(len(landmarks))
     # Hundreds of small decompositions: threads would wait for each other at every one.
     with threads_for(0):

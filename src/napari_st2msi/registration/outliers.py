@@ -44,6 +44,8 @@ def outliers(moving: NDArray[np.floating], fixed: NDArray[np.floating]) -> NDArr
             break
         miss, ratio = _misses(moving[left], fixed[left])
         chance = f_distribution.sf(ratio, 2, 2 * (n - 4))
+        # The only one away from a line is predicted by nobody.
+        chance[[straightness(np.delete(moving[left], i, axis=0)) < ON_A_LINE for i in range(n)]] = 1
         worst = int(np.argmin(chance))
         if not (chance[worst] < FALSE_ALARMS / n and miss[worst] > _NOTHING):
             break

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import GeometryProblem
-from napari_st2msi.registration.transforms.base import Transform, check_pairs, homogeneous, numbers
+from napari_st2msi.registration.transforms.base import Transform, affine_between, check_pairs, homogeneous, numbers
 
 #: Of the divisor: landmarks between which it varies more than this lie about the horizon.
 _STEEPEST = 1e3
@@ -83,7 +83,7 @@ class Projective(Transform):
         divisor = _divide(found, moving)[1]
         if divisor.max() < 0:
             found, divisor = -found, -divisor
-        if divisor.min() <= 0 or divisor.max() > _STEEPEST * divisor.min():
+        if not (divisor.min() > 0 and divisor.max() < _STEEPEST * divisor.min()):
             raise GeometryProblem(
                 "A projective transform does not fit these landmarks: its horizon runs between them. Choose affine, "
                 "or check that no landmarks are exchanged."
@@ -137,9 +137,13 @@ def _refine(start: NDArray[np.float64], a: NDArray[np.float64], b: NDArray[np.fl
     """Return the homography with the smallest sum of squared distances, found from a start."""
     from scipy.optimize import least_squares
 
-    if len(a) == 4 or abs(start[2, 2]) < 1e-6:
-        return start  # exact, or with its horizon through the middle: nothing to gain
     ones = np.column_stack([a, np.ones(len(a))])
+    divisor = ones @ start[2]
+    crosses = not (divisor.min() > 0 or divisor.max() < 0)
+    if len(a) == 4:
+        return start  # exact
+    if crosses or abs(start[2, 2]) < 1e-6:
+        start = affine_between(a, b)
 
     def miss(p: NDArray[np.float64]) -> NDArray[np.float64]:
         x, y, w = np.append(p, 1.0).reshape(3, 3) @ ones.T
@@ -156,5 +160,6 @@ def _refine(start: NDArray[np.float64], a: NDArray[np.float64], b: NDArray[np.fl
             ]
         )
 
-    found = least_squares(miss, (start / start[2, 2]).ravel()[:8], jac=slope, method="lm", max_nfev=50)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        found = least_squares(miss, (start / start[2, 2]).ravel()[:8], jac=slope, method="lm", max_nfev=50)
     return np.append(found.x, 1.0).reshape(3, 3)

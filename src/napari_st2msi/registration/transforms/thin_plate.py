@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_st2msi.errors import FileProblem, GeometryProblem
+from napari_st2msi.errors import FileProblem, GeometryProblem, RecipeProblem
 from napari_st2msi.registration.transforms.base import (
     Transform,
     affine_between,
@@ -106,9 +106,8 @@ class ThinPlateSpline(Transform):
         fixed = numbers(facts, "fixed_um", (len(moving), 2))
         smoothing = float(numbers(facts, "smoothing_mm2", ()))
         try:
-            check_pairs(cls.label, cls.needs, moving, fixed)
-            return cls(moving, fixed, smoothing)
-        except (GeometryProblem, np.linalg.LinAlgError) as error:
+            return cls.fit(moving, fixed, smoothing=smoothing)
+        except (GeometryProblem, RecipeProblem, np.linalg.LinAlgError) as error:
             raise FileProblem("The stored registration is damaged. Register the section again.") from error
 
     @classmethod
@@ -126,8 +125,17 @@ class ThinPlateSpline(Transform):
         ----------
         smoothing
             mm²; 0 for exact, None for the one that the landmarks speak for, see `Bending.likely_smoothing`.
+
+        Raises
+        ------
+        GeometryProblem
+            Too few pairs, all on one line, or a reflection that was ruled out.
+        RecipeProblem
+            The smoothing is negative.
         """
         check_pairs(cls.label, cls.needs, moving, fixed)
+        if smoothing is not None and not 0 <= smoothing < np.inf:
+            raise RecipeProblem(f"The smoothing of a thin-plate spline is 0 mm² or more, not {smoothing:g}.")
         if smoothing is None:
             smoothing = Bending(moving).likely_smoothing(fixed)
         points, goals = (np.array(xy, dtype=np.float64) for xy in (moving, fixed))
