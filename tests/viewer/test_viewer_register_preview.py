@@ -193,10 +193,11 @@ def test_off_or_hidden_it_draws_nothing(
     rest()
     layer = panel.layer
     context.shown = False
-    assert layer not in context.left.layers
+    assert not layer.visible
     context.shown = True
     rest()
-    assert panel.layer in context.left.layers
+    assert panel.layer is layer
+    assert layer.visible
     context.registration = None
     assert not panel.layer.visible
 
@@ -213,15 +214,30 @@ def test_a_proposal_is_shown_even_if_it_was_off(
     rest()
 
 
-def test_another_section_takes_it_away(
-    panel: PreviewPanel, context: RegisterContext, rest: Callable[[], None], make_section: Callable[..., Section]
+def test_another_section_is_drawn_in_the_same_layer(
+    qtbot: Any,
+    panel: PreviewPanel,
+    context: RegisterContext,
+    rest: Callable[[], None],
+    make_section: Callable[..., Section],
 ) -> None:
     context.registration = registration()
     panel.show_mode("blend")
     rest()
+    layer = panel.layer
     context.set_section(make_section("two"))
-    assert panel.layer is None
-    assert "preview" not in [layer.name for layer in context.left.layers]
+    assert not layer.visible
+    covering = context.left.add_image(np.zeros((5, 5)))
+    landmarks = context.left.add_points(np.zeros((1, 2)))
+    panels = panel.panels  # type: ignore[attr-defined]
+    qtbot.waitUntil(lambda: all(each.view is not None for each in panels))
+    panels[0].picture._layers["values"] = covering  # whatever the picture is, the preview lies above it
+    context.registration = registration((5.0, 0.0))
+    rest()
+    assert panel.layer is layer
+    assert layer.visible
+    order = list(context.left.layers)
+    assert order.index(covering) < order.index(layer) < order.index(landmarks)
 
 
 def test_what_fails_is_said(

@@ -175,7 +175,7 @@ def test_a_view_that_fails_leaves_the_last_one(
     assert panel.view.name == "total ion current"
 
 
-def test_layers_go_when_the_dock_does(
+def test_the_canvas_is_left_as_it_was_found(
     qtbot: Any, context: RegisterContext, make_panel: Callable[[str], ViewsPanel], brain: Section
 ) -> None:
     layers.show_section(context.left, brain)
@@ -185,13 +185,31 @@ def test_layers_go_when_the_dock_does(
     context.set_section(brain)
     show(qtbot, panel, "components")
     panel.turn(1)
+    mine = panel.picture.layer
     context.shown = False
-    assert list(context.left.layers) == own
+    assert not mine.visible
     assert [layer.visible for layer in own] == visible
     assert turn_of(context.left) == Turn()
     context.shown = True
-    assert panel.picture.layer in context.left.layers
+    assert mine.visible
+    assert panel.picture.layer is mine
     assert turn_of(context.left) == Turn().turned(1)
+
+
+def test_two_sections_are_drawn_in_the_same_layers(
+    qtbot: Any, context: RegisterContext, make_panel: Callable[[str], ViewsPanel], make_section: Callable[..., Section]
+) -> None:
+    panel = make_panel("moving")
+    context.set_section(make_section("one"))
+    settle(qtbot, panel)
+    layer, before = panel.picture.layer, panel.picture.layer.data.copy()
+    context.set_section(make_section("two", seed=1))
+    assert panel.view is None
+    settle(qtbot, panel)
+    assert panel.picture.layer is layer
+    assert layer.visible
+    assert not np.array_equal(layer.data, before, equal_nan=True)
+    assert len(context.right.layers) == 1
 
 
 def test_a_layer_deleted_by_hand_is_made_again(
@@ -203,6 +221,10 @@ def test_a_layer_deleted_by_hand_is_made_again(
     context.right.layers.clear()
     show(qtbot, panel, "ion", "ion0")
     assert len(context.right.layers) == 1
+    context.right.layers.clear()
+    context.shown = False
+    context.shown = True
+    qtbot.waitUntil(lambda: len(context.right.layers) == 1)
 
 
 @pytest.mark.parametrize("mirrored", [False, True])

@@ -100,26 +100,32 @@ class Picture:
         self._kind = kind
         self._show_one()
 
-    def take_away(self) -> None:
-        """Take the layers out of the canvas, and leave the others as they were found."""
+    @property
+    def there(self) -> bool:
+        """Whether the layer to be seen was not deleted by hand."""
+        return self.layer is not None and self.layer in self._viewer.layers
+
+    def hide(self) -> None:
+        """Hide the picture, and leave the other layers as they were found.
+
+        The layers stay: napari takes half a second to take one away.
+        """
         for kind, layer in self._layers.items():
-            if kind != "histology" and layer in self._viewer.layers:
-                self._viewer.layers.remove(layer)
+            if kind != "histology":
+                layer.visible = False
         for layer, visible in self._found.items():
             layer.visible = visible
         self._found = {}
 
     def bring_back(self) -> None:
-        """Put the layers into the canvas again."""
-        for kind, layer in self._layers.items():
-            if kind != "histology" and layer not in self._viewer.layers:
-                self._insert(layer)
+        """Show the picture again."""
         self._show_one()
 
     def forget(self) -> None:
-        """Take the layers away for good, because another section is looked at."""
-        self.take_away()
-        self._section, self._layers, self._kind = None, {}, None
+        """Hide the picture, because another section is looked at; its layers wait for the next picture."""
+        self.hide()
+        self._layers.pop("histology", None)
+        self._section, self._kind = None, None
 
     def _show_one(self) -> None:
         if self._kind is None or self._section is None:
@@ -150,6 +156,13 @@ def insert(viewer: Any, place: int, layer: Layer) -> None:
     """Put a layer into a canvas; the active one stays active, because keys and clicks go there."""
     with _active_kept(viewer):
         viewer.layers.insert(place, layer)
+
+
+def put_above(viewer: Any, layer: Layer, below: Layer) -> None:
+    """Move a layer right above another one, unless it is above it already."""
+    place, limit = viewer.layers.index(layer), viewer.layers.index(below)
+    if place < limit:
+        viewer.layers.move(place, limit + 1)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from napari_st2msi.progress import Progress, check, never
 from napari_st2msi.registration.overlay import Mode, Overlay
 from napari_st2msi.registration.views import View
 from napari_st2msi.viewer.docks.register_context import RegisterContext
-from napari_st2msi.viewer.docks.register_picture import insert, replace_data
+from napari_st2msi.viewer.docks.register_picture import insert, put_above, replace_data
 from napari_st2msi.viewer.docks.register_views import ViewsPanel
 from napari_st2msi.viewer.jobs import Job, Jobs
 from napari_st2msi.viewer.layers import swapped
@@ -222,24 +222,20 @@ class PreviewPanel(QWidget):
     # -- the layer ------------------------------------------------------------------------------
 
     def _put(self, rgba: NDArray[np.uint8], to_um: NDArray[np.float64]) -> None:
-        viewer = self.context.left
+        viewer, below = self.context.left, self._fixed.picture.layer
         if self.layer is None or self.layer not in viewer.layers:
             self.layer = Image(np.array(rgba), rgb=True, affine=swapped(to_um), name=NAME, units=("um", "um"))
             self._on_opacity()
-            below = self._fixed.picture.layer
             insert(viewer, viewer.layers.index(below) + 1 if below in viewer.layers else 0, self.layer)
         else:
             replace_data(self.layer, rgba, to_um)
+            if below in viewer.layers:
+                put_above(viewer, self.layer, below)
         self.layer.visible = True
 
     def _hide(self) -> None:
         if self.layer is not None:
             self.layer.visible = False
-
-    def _take_away(self) -> None:
-        if self.layer is not None and self.layer in self.context.left.layers:
-            self.context.left.layers.remove(self.layer)
-        self.layer = None
 
     # -- controls -------------------------------------------------------------------------------
 
@@ -269,14 +265,14 @@ class PreviewPanel(QWidget):
         self.jobs.shut()
         self._again = False
         self._renderer = Renderer()
-        self._take_away()
+        self._hide()
         self._want()
 
     def _on_shown(self, shown: bool) -> None:
         if shown:
             self._want()
         else:
-            self._take_away()
+            self._hide()
 
 
 def _slider(name: str, value: float) -> QSlider:

@@ -213,7 +213,7 @@ class ViewsPanel(QWidget):
 
     def fit(self) -> None:
         """Show the whole picture in the middle of the canvas."""
-        if self.picture.layer is not None:
+        if self.picture.there:
             self.viewer.fit_to_view(layers=[self.picture.layer])
             self._fitted = True
 
@@ -242,13 +242,15 @@ class ViewsPanel(QWidget):
         self._on_choice()
 
     def _on_shown(self, shown: bool) -> None:
-        """Put the picture into the canvas, or take it away and leave the canvas as it was found."""
+        """Show the picture in the canvas, or hide it and leave the canvas as it was found."""
         if shown:
             self._before = turn_of(self.viewer)
             set_turn(self.viewer, self._turn)
             self.picture.bring_back()
+            if not self.picture.there:
+                self._shown = None
             self.fit()
             self._on_choice()
         else:
-            self.picture.take_away()
+            self.picture.hide()
             set_turn(self.viewer, self._before)
