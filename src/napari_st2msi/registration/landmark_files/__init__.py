@@ -49,7 +49,9 @@ _SUFFIXES = {".json": "json", ".csv": "csv", ".txt": "elastix", ".pts": "elastix
 _WITHOUT_UNUSED = ("magpie", "elastix", "spatialdata")
 
 
-def find_landmarks(section: Section, source: Landmarks | str | Path | None = None) -> Landmarks:
+def find_landmarks(
+    section: Section, source: Landmarks | str | Path | None = None, *, notes: list[str] | None = None
+) -> Landmarks:
     """Return landmarks, wherever they are.
 
     Parameters
@@ -58,6 +60,8 @@ def find_landmarks(section: Section, source: Landmarks | str | Path | None = Non
         The section they belong to.
     source
         Landmarks themselves; a file of any format in `FORMATS`; None for those that the section carries.
+    notes
+        A list that receives, in words, what had to be assumed of a file.
 
     Raises
     ------
@@ -67,7 +71,7 @@ def find_landmarks(section: Section, source: Landmarks | str | Path | None = Non
     if isinstance(source, Landmarks):
         return source
     if source is not None:
-        return read_landmarks(section, source)
+        return read_landmarks(section, source, notes=notes)
     from napari_st2msi.io.landmarks import read_landmark_elements
 
     kept = read_landmark_elements(section.sdata)
