@@ -13,9 +13,11 @@ from qtpy.QtCore import QPoint, Qt
 from napari_st2msi import pipeline
 from napari_st2msi.section import Section
 from napari_st2msi.viewer import layers
+from napari_st2msi.viewer.docks.register_canvas import LandmarkCanvas
 from napari_st2msi.viewer.docks.register_context import RegisterContext
 from napari_st2msi.viewer.docks.register_turn import Turn, set_turn, turn_of
 from napari_st2msi.viewer.docks.register_views import WORDS, ViewsPanel
+from napari_st2msi.viewer.landmark_editor import LandmarkEditor
 from napari_st2msi.viewer.state import ViewerState
 
 
@@ -248,9 +250,11 @@ def test_clicks_mean_the_same_place_after_turning(window: Any, qtbot: Any) -> No
     picture = np.zeros((300, 400, 3), dtype=np.uint8)
     picture[40:60, 300:320] = (255, 0, 0)
     viewer.add_image(picture, rgb=True)
-    clicks: list[tuple[float, ...]] = []
-    viewer.mouse_drag_callbacks.append(lambda _viewer, event: clicks.append(event.position))
-    seen = []
+    editor = LandmarkEditor()
+    landmarks = LandmarkCanvas(viewer, "fixed", editor)
+    landmarks.show(None, viewer.layers.append)
+    landmarks.adding = True
+    seen, picked = [], []
     for turn in (Turn(), Turn().turned(1), Turn().turned(2).mirrored()):
         set_turn(viewer, turn)
         viewer.fit_to_view()
@@ -261,8 +265,9 @@ def test_clicks_mean_the_same_place_after_turning(window: Any, qtbot: Any) -> No
         scale = canvas.width() / shot.shape[1]
         seen.append((row, column))
         qtbot.mouseClick(canvas, Qt.MouseButton.LeftButton, pos=QPoint(round(column * scale), round(row * scale)))
-    assert len(clicks) == 3
-    assert np.abs(np.array(clicks) - [49.5, 309.5]).max() < 2.0
+        picked.append(editor.pairs[0].fixed)
+        editor.delete(editor.pairs[0].id)
+    assert np.abs(np.array(picked) - [309.5, 49.5]).max() < 2.0
     assert np.abs(np.diff(seen, axis=0)).max(axis=1).min() > 30
 
 
