@@ -109,9 +109,7 @@ class Genes(_Choices):
         title="Gene list",
         description="For 'listed': a text file with one gene a line, or a GMT file of gene sets.",
     )
-    min_spots: int = Field(
-        3, ge=0, title="Least spots", description="Genes seen in fewer training spots are left out."
-    )
+    min_spots: int = Field(3, ge=0, title="Least spots", description="Genes seen in fewer training spots are left out.")
     standardise: bool = Field(True, title="Standardise", description="Mean 0 and deviation 1 over training spots.")
     per_section: bool = Field(
         False,
@@ -176,6 +174,15 @@ class Model(_Choices):
     """Which model, and how its two stages are put together."""
 
     name: str = Field("two_stage", title="Model", description="Name in the model registry.")
+    presence: Literal["logistic", "svm", "chain"] = Field(
+        "logistic",
+        title="Presence by",
+        description="For 'two_stage'. logistic: logistic regression for each ion; svm: linear support vector machine "
+        "for each ion; chain: logistic regressions, each of which also sees what the ones before it predict.",
+    )
+    intensity: Literal["ridge", "linear", "lasso", "elastic_net", "pls", "kernel_ridge", "banded_ridge"] = Field(
+        "ridge", title="Intensity by", description="For 'two_stage': the regression where the ion is present."
+    )
     combine: Literal["product", "mask"] = Field(
         "product",
         title="Combine stages",
@@ -185,12 +192,26 @@ class Model(_Choices):
     threshold: float = Field(
         0.5, gt=0, lt=1, title="Presence threshold", description="For 'mask', and for precision, recall and F1."
     )
+    choose_threshold: bool = Field(
+        False,
+        title="Choose thresholds",
+        description="For 'mask': each ion gets the threshold with the best F1 on inner folds instead.",
+    )
     alphas: tuple[float, float] = Field(
         (1e0, 1e7),
         title="Ridge penalties",
         description="Smallest and largest penalty tried; each ion gets its own, chosen inside the training spots.",
     )
     n_alphas: int = Field(20, ge=1, le=100, title="Penalties tried", description="On a logarithmic scale.")
+    l1_ratio: float = Field(
+        0.5, gt=0, le=1, title="Share of lasso", description="For 'elastic_net': 1 is the lasso, near 0 is ridge."
+    )
+    most_components: int = Field(
+        40, ge=1, title="Most components", description="For the model 'pls': each ion gets its own number up to this."
+    )
+    n_landmarks: int = Field(
+        1000, ge=10, le=20_000, title="Landmarks", description="For 'kernel_ridge': training spots to compare with."
+    )
 
 
 class Evaluation(_Choices):

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from napari_st2msi.errors import DataProblem, ModelProblem
-from napari_st2msi.models.registry import BASELINES, model_class
+from napari_st2msi.models.registry import model_class, model_names
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.progress import Cancelled, Progress
 from napari_st2msi.recipe import Recipe
 from planted import planted
 
-ALL = ("two_stage", *BASELINES)
+ALL = tuple(model_names())
 SMALL = planted(n_side=12)
 
 

@@ -4,7 +4,8 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
 from napari_st2msi.models.inner import InnerFold
-from napari_st2msi.models.presence import fit_presence, solve_logistic
+from napari_st2msi.models.linear_loss import solve_linear as solve_logistic
+from napari_st2msi.models.presence import fit_presence
 from napari_st2msi.progress import Cancelled
 
 ALPHAS = np.geomspace(1, 1e7, 8)
@@ -48,7 +49,7 @@ def test_separable_presence_stays_finite():
 def test_always_and_never_present_pass_through():
     x, y, folds = problem()
     y[:, 0], y[:, 1] = True, False
-    probability = expit(fit_presence(x, y, ALPHAS, folds)(x))
+    probability = expit(fit_presence(x, y, ALPHAS, folds).odds(x))
     assert (probability[:, 0] == 1).all()
     assert (probability[:, 1] == 0).all()
 
@@ -56,7 +57,7 @@ def test_always_and_never_present_pass_through():
 def test_presence_that_genes_say_nothing_about_is_its_share():
     x, _, folds = problem()
     y = np.random.default_rng(5).random((300, 20)) < 0.3
-    linear = fit_presence(x, y, ALPHAS, folds)
+    linear = fit_presence(x, y, ALPHAS, folds).odds
     assert np.isinf(linear.alpha).mean() > 0.7
     share = expit(linear(x)).mean(axis=0)
     np.testing.assert_allclose(share, y.mean(axis=0), atol=1e-3)
@@ -64,8 +65,8 @@ def test_presence_that_genes_say_nothing_about_is_its_share():
 
 def test_planted_presence_is_found():
     x, y, folds = problem()
-    probability = expit(fit_presence(x, y, ALPHAS, folds)(x))
-    assert np.isfinite(fit_presence(x, y, ALPHAS, folds).alpha).all()
+    probability = expit(fit_presence(x, y, ALPHAS, folds).odds(x))
+    assert np.isfinite(fit_presence(x, y, ALPHAS, folds).odds.alpha).all()
     for ion in range(5):
         assert probability[y[:, ion], ion].mean() > probability[~y[:, ion], ion].mean() + 0.2
 
@@ -74,7 +75,7 @@ def test_ion_missing_from_some_folds():
     x, y, folds = problem()
     y[:, 0] = False
     y[folds[0][1][:12], 0] = True
-    assert np.isfinite(fit_presence(x, y, ALPHAS, folds)(x)).all()
+    assert np.isfinite(fit_presence(x, y, ALPHAS, folds).odds(x)).all()
 
 
 def test_stops_when_asked():

@@ -284,7 +284,8 @@ def test_groups_are_offered_that_can_be_held_out(two: list[tuple[Section, Paired
 def test_choices_in_words() -> None:
     assert train_view.genes_in_words(Genes()) == "2,000 variable · 256 SVD · rings"
     assert train_view.ions_in_words(Ions(normalisation="tic")) == "TIC · log1p · in 10 spots at least"
-    assert train_view.model_in_words(Model()) == "two-stage · presence × intensity"
+    assert train_view.model_in_words(Model()) == "two-stage · logistic, ridge · presence × intensity"
+    assert train_view.model_in_words(Model(name="kernel_ridge")) == "kernel ridge"
     assert train_view.protocol_in_words(Evaluation(block_um=500)) == "blocks of 500 µm in 5 folds"
     assert train_view.protocol_in_words(Evaluation(protocol="leave_group_out")) == "each section in turn"
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from napari_st2msi.errors import ModelProblem
 from napari_st2msi.features.ions import IonScale
+from napari_st2msi.features.position import N_TERMS, frames_of, polynomials
 from napari_st2msi.features.spatial import where
 from napari_st2msi.models.arrays import linear_arrays, linear_from, part, prefixed
 from napari_st2msi.models.base import Predictor, prediction
@@ -23,7 +24,6 @@ from napari_st2msi.progress import Progress, check, never
 if TYPE_CHECKING:
     from anndata import AnnData
 
-_DEGREE = 6
 _WHOLE_SECTION = 2**31
 _NEIGHBOURS = (4, 8, 16, 32, 64, 128, _WHOLE_SECTION)
 
@@ -150,23 +150,23 @@ class Position(_Baseline):
     assumes: ClassVar[str] = "Ions form one smooth field that is the same in every section."
 
     def _learn(self, train: PairedDataset, targets: NDArray[np.float64], cancelled: Callable[[], bool]) -> None:
-        self.frames_ = _frames(train.xy, train.sections)
+        self.frames_ = frames_of(train.xy, train.sections)
         alphas = np.geomspace(*self.recipe.model.alphas, self.recipe.model.n_alphas)
-        terms = _polynomials(train.xy, train.sections, self.frames_)
+        terms = polynomials(train.xy, train.sections, self.frames_)
         self.linear_ = fit_ridge(terms, targets, alphas, inner_folds(train), cancelled=cancelled)
 
     def _estimate(self, genes: AnnData) -> NDArray[np.float64]:
         xy, sections = where(genes)
         # A section seen in training keeps the frame it had there, whatever part of it is asked for.
-        frames = _frames(xy, sections) | self.frames_
-        return self.linear_(_polynomials(xy, sections, frames))
+        frames = frames_of(xy, sections) | self.frames_
+        return self.linear_(polynomials(xy, sections, frames))
 
     def _own_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         return {"frames": self.frames_}, linear_arrays(self.linear_)
 
     def _own_restore(self, facts: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
         self.frames_ = {str(label): [float(value) for value in box] for label, box in facts["frames"].items()}
-        self.linear_ = linear_from(arrays, (_DEGREE + 1) * (_DEGREE + 2) // 2 - 1, self._n_targets)
+        self.linear_ = linear_from(arrays, N_TERMS, self._n_targets)
 
 
 class Coordinates(_Baseline):
@@ -221,29 +221,6 @@ def _totals(genes: AnnData) -> NDArray[np.float64]:
     totals = np.asarray(genes.X.sum(axis=1), dtype=float).ravel()
     seen = np.asarray((genes.X > 0).sum(axis=1), dtype=float).ravel()
     return np.log1p(np.column_stack([totals, seen]))
-
-
-def _frames(xy: NDArray[np.float64], sections: NDArray[Any]) -> dict[str, list[float]]:
-    """Return the bounding box of each section: centre x and y, half width and half height in µm."""
-    frames = {}
-    for label in np.unique(sections):
-        own = xy[sections == label]
-        low, high = own.min(axis=0), own.max(axis=0)
-        half = np.where(high > low, (high - low) / 2, 1.0)
-        frames[str(label)] = [*map(float, (low + high) / 2), *map(float, half)]
-    return frames
-
-
-def _polynomials(
-    xy: NDArray[np.float64], sections: NDArray[Any], frames: dict[str, list[float]]
-) -> NDArray[np.float64]:
-    """Return (n, 27) Legendre polynomials of the position in its frame, up to degree 6, without the constant."""
-    box = np.array([frames[str(label)] for label in sections]).reshape(-1, 4)
-    # Beyond the frame a polynomial explodes: spots there count as on its edge.
-    unit = np.clip((xy - box[:, :2]) / box[:, 2:], -1.0, 1.0)
-    x, y = (np.polynomial.legendre.legvander(unit[:, axis], _DEGREE) for axis in (0, 1))
-    pairs = [(i, j) for i in range(_DEGREE + 1) for j in range(_DEGREE + 1 - i) if i + j]
-    return np.column_stack([x[:, i] * y[:, j] for i, j in pairs])
 
 
 def _neighbour_mean(

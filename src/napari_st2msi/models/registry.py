@@ -15,6 +15,14 @@ GROUP = "napari_st2msi.models"
 # name → module:class, imported when first asked for.
 _OWN = {
     "two_stage": "two_stage:TwoStage",
+    "ridge": "regression:Ridge",
+    "banded_ridge": "regression:BandedRidge",
+    "kernel_ridge": "regression:KernelRidge",
+    "pls": "regression:PartialLeastSquares",
+    "elastic_net": "regression:ElasticNet",
+    "lasso": "regression:Lasso",
+    "linear": "regression:LeastSquares",
+    "position_genes": "regression:PositionGenes",
     "mean": "baselines:TrainingMean",
     "counts": "baselines:TotalCounts",
     "coordinates": "baselines:Coordinates",

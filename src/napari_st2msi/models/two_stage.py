@@ -1,137 +1,91 @@
-"""The two-stage baseline: is an ion present, and how intense is it where it is."""
+"""The two-stage model: is an ion present, and how intense is it where it is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
 from napari_st2msi.errors import ModelProblem
-from napari_st2msi.features.design import Design
-from napari_st2msi.features.ions import IonScale
-from napari_st2msi.models.arrays import linear_arrays, linear_from, part, prefixed
-from napari_st2msi.models.base import Predictor, prediction
-from napari_st2msi.models.inputs import inputs_of
+from napari_st2msi.models.calibrate import best_thresholds
+from napari_st2msi.models.chain import fit_chain
+from napari_st2msi.models.inputs import Inputs
+from napari_st2msi.models.learner import Learner
+from napari_st2msi.models.linear_loss import LOGISTIC, SQUARED_HINGE
 from napari_st2msi.models.presence import fit_presence
-from napari_st2msi.models.ridge import fit_ridge
-from napari_st2msi.paired import PairedDataset, dense
-from napari_st2msi.progress import Progress, never
+from napari_st2msi.models.regressors import fit_regression
+from napari_st2msi.models.task import Task
+from napari_st2msi.progress import Progress
 
-if TYPE_CHECKING:
-    from anndata import AnnData
-
-LEAST_SPOTS = 10
 _PRESENCE_PENALTIES = 8
-_ROWS = 4096
 
 
-class TwoStage(Predictor):
-    """Presence by logistic regression, intensity by ridge where the ion is present.
+class TwoStage(Learner):
+    """Presence by a classifier, intensity by a regression where the ion is present.
 
-    Both stages are linear in the features of the design, and each ion has penalties of its own.
-    ``recipe.model.combine`` puts the stages together on the learning scale: the product is the expected
-    value, the mask keeps the intensity where presence is likely.
+    ``recipe.model.presence`` and ``recipe.model.intensity`` name the two; any goes with any. Each ion has
+    settings of its own. ``recipe.model.combine`` puts the stages together on the learning scale: the product
+    is the expected value, the mask keeps the intensity where presence is likely.
 
     Attributes
     ----------
-    design_, ions_
-        The fitted features and scales.
-    presence_, intensity_
-        The fitted maps; see `napari_st2msi.models.ridge.Linear`.
+    threshold_
+        (ions,) the probability from which the mask keeps the intensity.
     """
 
     name: ClassVar[str] = "two_stage"
-    assumes: ClassVar[str] = "Log odds of presence and log intensity are linear in the genes of the spot and around it."
+    assumes: ClassVar[str] = (
+        "Log odds of presence, and log intensity where present, follow the genes of the spot and around it."
+    )
+    stages: ClassVar[tuple[str, ...]] = ("presence", "intensity")
 
-    def fit(
+    def _learn(
         self,
-        train: PairedDataset,
-        *,
-        context: AnnData | None = None,
-        validation: PairedDataset | None = None,
-        progress: Progress = Progress(),
-        cancelled: Callable[[], bool] = never,
-    ) -> Self:
-        """Fit on training spots; `validation` is not needed and not looked at."""
-        if len(train) < LEAST_SPOTS:
-            raise ModelProblem(
-                f"A model needs at least {LEAST_SPOTS} spots with genes and ions, and here are {len(train)}."
-            )
-        progress(0.0, "genes")
+        inputs: Inputs,
+        values: NDArray[np.float64],
+        present: NDArray[np.bool_],
+        progress: Progress,
+        cancelled: Callable[[], bool],
+    ) -> None:
         choices = self.recipe.model
-        self.ions_ = IonScale(self.recipe.ions).fit(train.ions)
-        values = self.ions_.forward(train.ions)
-        self.design_ = Design(self.recipe.genes)
-        inputs = inputs_of(self.design_, train, values, context, cancelled)
-        present = dense(train.ions.X) > 0
         # An ion in too few spots gets its mean in both stages. One missing from too few to learn that
         # from counts as present everywhere, and its zeros as intensities.
         learned = self.ions_.learnable_
-        present |= len(train) - self.ions_.n_present_ < self.recipe.ions.min_spots
-        alphas = np.geomspace(*choices.alphas, choices.n_alphas)
-        self.presence_ = fit_presence(
+        present = present | (len(present) - self.ions_.n_present_ < self.recipe.ions.min_spots)
+        found = fit_presence(
             inputs.features,
             present,
             np.geomspace(*choices.alphas, _PRESENCE_PENALTIES),
             inputs.folds,
+            loss=SQUARED_HINGE if choices.presence == "svm" else LOGISTIC,
             learned=learned,
-            progress=progress.part(0.05, 0.6),
+            progress=progress.part(0.0, 0.5),
             cancelled=cancelled,
         )
-        self.intensity_ = fit_ridge(
-            inputs.features,
-            values,
-            alphas,
-            inputs.folds,
-            present=present,
-            learned=learned,
-            progress=progress.part(0.6, 1.0),
-            cancelled=cancelled,
-        )
-        return self
+        self.maps_["presence"], odds = found.odds, found.out_of_fold
+        if choices.presence == "chain":
+            part = progress.part(0.5, 0.6)
+            self.maps_["presence"], odds = fit_chain(found, present, inputs.folds, progress=part, cancelled=cancelled)
+        self.threshold_ = np.full(present.shape[1], choices.threshold)
+        if choices.choose_threshold and inputs.folds:
+            mixed = np.flatnonzero(np.isfinite(odds).all(axis=0))
+            self.threshold_[mixed] = best_thresholds(odds[:, mixed], present[:, mixed])
+        task = Task(inputs, values, present, learned, choices, progress.part(0.6, 1.0), cancelled)
+        self.maps_["intensity"] = fit_regression(choices.intensity, task)
 
-    def predict(self, genes: AnnData, *, context: AnnData | None = None) -> AnnData:
-        """Predict; layer `presence` holds the probability that an ion is present."""
-        features = self.design_.transform(genes, context)
-        shape = (genes.n_obs, len(self.ions_.var_))
-        mean, presence = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32)
-        for start in range(0, genes.n_obs, _ROWS):
-            rows = slice(start, start + _ROWS)
-            probability, intensity = expit(self.presence_(features[rows])), self.intensity_(features[rows])
-            presence[rows], mean[rows] = probability, self.ions_.inverse(self._combine(probability, intensity))
-        return prediction(
-            mean,
-            genes,
-            self.ions_.var_,
-            layers={"presence": presence},
-            model=self.name,
-            share_genes_matched=self.design_.share_matched(genes),
-        )
-
-    def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        """Return everything fitted as JSON values and named arrays."""
-        facts: dict[str, Any] = {}
-        arrays: dict[str, NDArray[Any]] = {}
-        for name, piece in (("design", self.design_), ("ions", self.ions_)):
-            facts[name], own = piece.state()
-            arrays |= prefixed(name, own)
-        arrays |= prefixed("presence", linear_arrays(self.presence_))
-        arrays |= prefixed("intensity", linear_arrays(self.intensity_))
-        return facts, arrays
-
-    def restore(self, facts: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
-        """Take back what `state` returned."""
-        self.design_ = Design().restore(facts["design"], part("design", arrays))
-        self.ions_ = IonScale().restore(facts["ions"], part("ions", arrays))
-        shape = (sum(self.design_.widths_.values()), len(self.ions_.var_))
-        self.presence_ = linear_from(part("presence", arrays), *shape)
-        self.intensity_ = linear_from(part("intensity", arrays), *shape)
-        return self
-
-    def _combine(self, probability: NDArray[np.float64], intensity: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _estimate(self, features: NDArray[np.float32]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        probability, intensity = expit(self.maps_["presence"](features)), self.maps_["intensity"](features)
         if self.recipe.model.combine == "product":
-            return probability * intensity
-        return np.where(probability >= self.recipe.model.threshold, intensity, 0.0)
+            return probability * intensity, probability
+        return np.where(probability >= self.threshold_, intensity, 0.0), probability
+
+    def _own_arrays(self) -> dict[str, NDArray[Any]]:
+        return {"threshold": self.threshold_}
+
+    def _own_restore(self, facts: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+        self.threshold_ = arrays["threshold"]
+        if len(self.threshold_) != self._n_targets:
+            raise ModelProblem("The model's thresholds do not fit its ions.")

@@ -201,16 +201,39 @@ def _model(recipe: Recipe) -> str:
     if choices.name != "two_stage":
         return text
     low, high = choices.alphas
+    classifiers = {
+        "logistic": "a logistic regression for each ion",
+        "svm": "a linear support vector machine for each ion",
+        "chain": "a logistic regression for each ion, in a chain in which each also sees what those before it predict",
+    }
+    ridges = (
+        f", with a penalty of its own for each ion, chosen inside the training spots among {choices.n_alphas} from "
+    )
+    ridges += f"{low:g} to {high:g}"
+    penalty = ridges if choices.intensity.endswith("ridge") else ", with settings chosen inside the training spots"
+    penalty = "" if choices.intensity == "linear" else penalty
+    threshold = "its threshold, chosen on inner folds," if choices.choose_threshold else f"{choices.threshold:g},"
     combined = (
         "the probability of presence times the intensity"
         if choices.combine == "product"
-        else f"the intensity where presence is likelier than {choices.threshold:g}, else nothing"
+        else f"the intensity where presence is likelier than {threshold} else nothing"
     )
     return (
-        f"{text} The first stage is a logistic regression for each ion; ions always or never present in training pass "
-        f"through. The second is a ridge regression with a penalty of its own for each ion, chosen inside the training "
-        f"spots among {choices.n_alphas} from {low:g} to {high:g}. The prediction is {combined}."
+        f"{text} The first stage is {classifiers[choices.presence]}, calibrated on inner folds; ions always or never "
+        f"present in training pass through. The second is {_REGRESSIONS[choices.intensity]}{penalty}. The prediction "
+        f"is {combined}."
     )
+
+
+_REGRESSIONS = {
+    "ridge": "a ridge regression",
+    "linear": "a regression by least squares",
+    "lasso": "a lasso regression",
+    "elastic_net": "an elastic net",
+    "pls": "a regression by partial least squares",
+    "kernel_ridge": "a kernel ridge regression",
+    "banded_ridge": "a ridge regression that weighs own genes and those around it",
+}
 
 
 def _protocol(evaluation: Evaluation) -> str:

@@ -18,6 +18,7 @@ from napari_st2msi.section import Section
 from napari_st2msi.viewer.docks import train_work
 from napari_st2msi.viewer.docks.train_view import (
     GENES_SHOWN,
+    MODEL_SHOWN,
     LiveScore,
     ScoresView,
     SectionsView,
@@ -78,7 +79,7 @@ class TrainDock(Dock):
                     ),
                 },
             ),
-            "model": RecipeForm(recipe.model, choices={"name": models}),
+            "model": RecipeForm(recipe.model, choices={"name": models}, shown_when=MODEL_SHOWN),
             "genes": RecipeForm(recipe.genes, shown_when=GENES_SHOWN),
             "ions": RecipeForm(recipe.ions),
         }

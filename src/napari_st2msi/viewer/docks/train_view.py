@@ -47,7 +47,10 @@ def ions_in_words(ions: Ions) -> str:
 
 def model_in_words(model: Model) -> str:
     """Return which model, in few words."""
-    return f"{words_for(model.name).partition(' (')[0]} · {words_for(model.combine)}"
+    name = words_for(model.name).partition(" (")[0]
+    if model.name != "two_stage":
+        return name
+    return f"{name} · {words_for(model.presence)}, {words_for(model.intensity)} · {words_for(model.combine)}"
 
 
 def protocol_in_words(protocol: Protocol) -> str:
@@ -71,6 +74,24 @@ GENES_SHOWN: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "n_rings": lambda chosen: chosen["neighbourhood"] == "rings",
     "n_steps": lambda chosen: chosen["neighbourhood"] == "diffusion",
     "n_graph": lambda chosen: chosen["preset"] == "custom" and chosen["neighbourhood"] == "graph_svd",
+}
+
+
+def _among(*models: str) -> Callable[[Mapping[str, Any]], bool]:
+    """Return whether one of these regressions is in use, alone or as a second stage."""
+    return lambda chosen: (chosen["intensity"] if chosen["name"] == "two_stage" else chosen["name"]) in models
+
+
+_RIDGES = _among("ridge", "banded_ridge", "kernel_ridge", "position_genes")
+#: When a choice about the model matters, by what else was chosen.
+MODEL_SHOWN: dict[str, Callable[[Mapping[str, Any]], bool]] = {
+    **dict.fromkeys(("presence", "intensity", "combine"), lambda chosen: chosen["name"] == "two_stage"),
+    "choose_threshold": lambda chosen: chosen["name"] == "two_stage" and chosen["combine"] == "mask",
+    "alphas": lambda chosen: chosen["name"] == "two_stage" or _RIDGES(chosen),
+    "n_alphas": lambda chosen: _RIDGES(chosen) or _among("lasso", "elastic_net")(chosen),
+    "l1_ratio": _among("elastic_net"),
+    "most_components": _among("pls"),
+    "n_landmarks": _among("kernel_ridge"),
 }
 
 

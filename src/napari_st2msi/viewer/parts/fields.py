@@ -48,7 +48,10 @@ _WORDS = {
     "svd": "SVD",
     "pls": "PLS",
     "graph_svd": "graph SVD",
-    "two_stage": "two-stage (presence, then ridge)",
+    "svm": "SVM",
+    "linear": "least squares",
+    "position_genes": "position and genes",
+    "two_stage": "two-stage (presence, intensity)",
 }
 
 

@@ -1,0 +1,164 @@
+"""What all models on the design of genes share: fitting features and scales, keeping and restoring them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_st2msi.errors import ModelProblem
+from napari_st2msi.features.design import Design
+from napari_st2msi.features.ions import IonScale
+from napari_st2msi.models.arrays import map_from, map_state, part, prefixed
+from napari_st2msi.models.banded import shares_explained
+from napari_st2msi.models.base import Predictor, prediction
+from napari_st2msi.models.chain import Chain
+from napari_st2msi.models.inputs import Inputs, inputs_of
+from napari_st2msi.models.kernel import Kernel
+from napari_st2msi.models.maps import Linear
+from napari_st2msi.paired import PairedDataset, dense
+from napari_st2msi.progress import Progress, never
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+LEAST_SPOTS = 10
+_ROWS = 4096
+
+
+class Learner(Predictor):
+    """A predictor that learns maps from the features of a design.
+
+    Attributes
+    ----------
+    design_, ions_
+        The fitted features and scales.
+    maps_
+        The fitted maps from features, by name.
+    shares_
+        For each band of features (ions,) which share of the prediction's variance it brings, where the
+        map is linear: see `napari_st2msi.models.banded.shares_explained`.
+    """
+
+    #: Names of the maps that a subclass fits.
+    stages: ClassVar[tuple[str, ...]]
+
+    def fit(
+        self,
+        train: PairedDataset,
+        *,
+        context: AnnData | None = None,
+        validation: PairedDataset | None = None,
+        progress: Progress = Progress(),
+        cancelled: Callable[[], bool] = never,
+    ) -> Self:
+        """Fit on training spots; `validation` is not needed and not looked at."""
+        if len(train) < LEAST_SPOTS:
+            raise ModelProblem(
+                f"A model needs at least {LEAST_SPOTS} spots with genes and ions, and here are {len(train)}."
+            )
+        progress(0.0, "genes")
+        self.ions_ = IonScale(self.recipe.ions).fit(train.ions)
+        values = self.ions_.forward(train.ions)
+        self.design_ = Design(self.recipe.genes)
+        inputs = self._inputs(train, inputs_of(self.design_, train, values, context, cancelled))
+        self.maps_: dict[str, Linear | Kernel | Chain] = {}
+        self._learn(inputs, values, dense(train.ions.X) > 0, progress.part(0.05, 1.0), cancelled)
+        intensity = self.maps_["intensity"]
+        self.shares_: dict[str, NDArray[np.float64]] = {}
+        if isinstance(intensity, Linear):
+            k = len(self.ions_.var_)
+            linear = Linear(intensity.slope[:, :k], intensity.intercept[:k], intensity.alpha[:k])
+            self.shares_ = shares_explained(linear, inputs.features, inputs.bands)
+        return self
+
+    def predict(self, genes: AnnData, *, context: AnnData | None = None) -> AnnData:
+        """Predict; layer `presence` holds the probability that an ion is present.
+
+        Columns ``share_own``, ``share_ring1``, … of `var` say how much each band of features contributes.
+        """
+        features = self._features(genes, self.design_.transform(genes, context))
+        shape = (genes.n_obs, len(self.ions_.var_))
+        mean, presence = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32)
+        for start in range(0, genes.n_obs, _ROWS):
+            rows = slice(start, start + _ROWS)
+            values, presence[rows] = self._estimate(features[rows])
+            mean[rows] = self.ions_.inverse(values)
+        table = prediction(
+            mean,
+            genes,
+            self.ions_.var_,
+            layers={"presence": presence},
+            model=self.name,
+            share_genes_matched=self.design_.share_matched(genes),
+        )
+        for band, share in self.shares_.items():
+            table.var[f"share_{band}"] = share
+        return table
+
+    def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Return everything fitted as JSON values and named arrays."""
+        facts: dict[str, Any] = {"own": self._own_facts()}
+        arrays: dict[str, NDArray[Any]] = prefixed("shares", dict(self.shares_)) | prefixed("own", self._own_arrays())
+        for name, piece in (("design", self.design_), ("ions", self.ions_)):
+            facts[name], own = piece.state()
+            arrays |= prefixed(name, own)
+        for name, fitted in self.maps_.items():
+            facts[name], own = map_state(fitted)
+            arrays |= prefixed(name, own)
+        return facts, arrays
+
+    def restore(self, facts: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
+        """Take back what `state` returned."""
+        self.design_ = Design().restore(facts["design"], part("design", arrays))
+        self.ions_ = IonScale().restore(facts["ions"], part("ions", arrays))
+        self.shares_ = part("shares", arrays)
+        self._own_restore(facts["own"], part("own", arrays))
+        n_features = sum(self.design_.widths_.values()) + self._n_extra
+        self.maps_ = {
+            name: map_from(facts[name], part(name, arrays), n_features, self._n_targets) for name in self.stages
+        }
+        return self
+
+    @abstractmethod
+    def _learn(
+        self,
+        inputs: Inputs,
+        values: NDArray[np.float64],
+        present: NDArray[np.bool_],
+        progress: Progress,
+        cancelled: Callable[[], bool],
+    ) -> None:
+        """Fit `maps_` to values on the learning scale (n, ions) and presence (n, ions)."""
+
+    @abstractmethod
+    def _estimate(self, features: NDArray[np.float32]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Return (n, ions) values on the learning scale, and probabilities of presence."""
+
+    @property
+    def _n_targets(self) -> int:
+        return len(self.ions_.var_)
+
+    # What a subclass adds to the features of the design, and to what is kept.
+
+    @property
+    def _n_extra(self) -> int:
+        return 0
+
+    def _inputs(self, train: PairedDataset, inputs: Inputs) -> Inputs:
+        return inputs
+
+    def _features(self, genes: AnnData, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        return features
+
+    def _own_facts(self) -> dict[str, Any]:
+        return {}
+
+    def _own_arrays(self) -> dict[str, NDArray[Any]]:
+        return {}
+
+    def _own_restore(self, facts: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+        return None
