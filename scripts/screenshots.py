@@ -11,6 +11,9 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from qtpy.QtCore import QPoint
 
 from napari_st2msi.io.opening import Opening
 from napari_st2msi.viewer.demo import SAMPLE, best_ion, finish, open_register, press
@@ -52,6 +55,8 @@ def registering(folder: Path) -> None:
     window.data.open_sample(SAMPLE)
     finish(window, window.data)
     dock: RegisterDock = open_dock(window.viewer, "Register")
+    kept = TemporaryDirectory()  # landmarks of whoever makes the pictures stay what they are
+    dock.autosave.folder = Path(kept.name)
     panels = dock.st_view, dock.msi_view
 
     def rest() -> None:
@@ -77,7 +82,7 @@ def registering(folder: Path) -> None:
     unfold("Landmarks", "Transform")
     rest()
     window.wait(lambda: False, 0.3)  # until the dock knows its new height
-    dock.scroll.verticalScrollBar().setValue(dock.scroll.verticalScrollBar().maximum())
+    dock.scroll.verticalScrollBar().setValue(dock.landmarks.table.mapTo(dock.scroll.widget(), QPoint(0, -4)).y())
     window.picture(folder / "register_errors.png")
 
     dock.editor.select(None)
@@ -94,6 +99,7 @@ def registering(folder: Path) -> None:
     rest()
     window.picture(folder / "register_proposal.png")
     window.close()
+    kept.cleanup()
 
 
 def bladder(folder: Path, data: Path) -> None:
