@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -76,13 +76,13 @@ def find_poses(
     GeometryProblem
         The tissues overlap nowhere by enough.
     """
-    field = _Field.of(fixed, moving)
+    coarse = _Field.of(fixed, moving)
     found: list[Pose] = []
     for number, scale in enumerate(scales):
         for reflected in (False, True):
             for turn in range(turns):
                 check(cancelled)
-                pose = field.best_shift(scale, reflected, 2 * np.pi * turn / turns)
+                pose = coarse.best_shift(scale, reflected, 2 * np.pi * turn / turns)
                 if pose is not None:
                     found.append(pose)
             progress((2 * number + 1 + reflected) / (2 * len(scales)), "trying rotations and reflections")
@@ -132,6 +132,7 @@ class _Field:
     measured: Array
     tissue: Array
     to_um: Array
+    _waves: dict[tuple[int, int], tuple[Any, Any, Any, Any]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, fixed: FixedSide, moving: MovingSide) -> _Field:
@@ -169,6 +170,16 @@ class _Field:
             moving.to_um,
         )
 
+    def waves(self, rows: int, columns: int) -> tuple[Any, Any, Any, Any]:
+        """Return the Fourier transforms of the ST, kept for poses of the same size."""
+        from scipy import fft
+
+        if (rows, columns) not in self._waves:
+            images = (self.there, self.fixed, self.fixed**2, self.outline)
+            first, second, third, fourth = (fft.rfft2(image, (rows, columns)) for image in images)
+            self._waves[rows, columns] = first, second, third, fourth
+        return self._waves[rows, columns]
+
     def best_shift(self, scale: float, reflected: bool, angle: float) -> Pose | None:
         """Return the shift at which one rotation agrees best, None where there is no overlap."""
         from scipy import fft
@@ -201,11 +212,11 @@ class _Field:
         def shifts(product: Any) -> Any:
             return fft.irfft2(product, shape)
 
-        there, counts = forward(self.there), np.conj(forward(used.astype(float)))
-        fixed_waves, moving_waves = forward(self.fixed), np.conj(forward(moving))
+        there, fixed_waves, fixed_squares, outline = self.waves(shape[0], shape[1])
+        counts, moving_waves = np.conj(forward(used.astype(float))), np.conj(forward(moving))
         cells = np.maximum(shifts(there * counts), 1.0)
         fixed_sum, moving_sum = shifts(fixed_waves * counts), shifts(there * moving_waves)
-        fixed_power = shifts(forward(self.fixed**2) * counts) - fixed_sum**2 / cells
+        fixed_power = shifts(fixed_squares * counts) - fixed_sum**2 / cells
         moving_power = shifts(there * np.conj(forward(moving**2))) - moving_sum**2 / cells
         together = shifts(fixed_waves[:, None] * moving_waves[None]) - fixed_sum[:, None] * moving_sum[None] / cells
         power = np.maximum(fixed_power[:, None] * moving_power[None], 1e-2)
@@ -213,8 +224,8 @@ class _Field:
         whole = float(measured.sum())
         if tissue.sum() < 0.98 * whole:
             score = score + _outline_score(
-                shifts(forward(self.outline) * np.conj(forward((tissue & measured).astype(float)))),
-                shifts(forward(self.outline) * np.conj(forward(measured.astype(float)))),
+                shifts(outline * np.conj(forward((tissue & measured).astype(float)))),
+                shifts(outline * np.conj(forward(measured.astype(float)))),
                 float((tissue & measured).sum()),
                 whole,
             )
