@@ -20,7 +20,7 @@ _APART = 0.08
 #: Share of the smaller tissue that must lie over the other one.
 _OVERLAP = 0.25
 #: The error of the whole, as a part of its distance to a half: measured on simulated sections.
-_ERROR = 0.9
+_ERROR = 1.1
 
 
 @dataclass(frozen=True, eq=False)
