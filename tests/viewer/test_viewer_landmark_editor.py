@@ -12,7 +12,8 @@ import pytest
 from napari_st2msi.errors import DataProblem, FileProblem
 from napari_st2msi.registration.landmarks import Landmarks
 from napari_st2msi.registration.transforms import Similarity
-from napari_st2msi.viewer.landmark_editor import LandmarkEditor, Pair
+from napari_st2msi.viewer.landmark_editor import LandmarkEditor
+from napari_st2msi.viewer.landmark_pairs import Pair
 
 MOVING = np.array([[0.0, 0], [1000, 0], [0, 1000], [800, 900]])
 SHIFT = np.array([5000.0, -300])

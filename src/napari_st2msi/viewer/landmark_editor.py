@@ -4,73 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from psygnal import Signal
 
 from napari_st2msi.errors import DataProblem, FileProblem, St2msiError
 from napari_st2msi.registration.landmarks import Landmarks
+from napari_st2msi.viewer.landmark_pairs import (
+    COLOURS,
+    OTHER,
+    SIDES,
+    Pair,
+    Point,
+    Side,
+    placed_at,
+    point_or_none,
+)
 
 if TYPE_CHECKING:
     from napari_st2msi.registration.transforms import Transform
 
-Side = Literal["moving", "fixed"]
-Point = tuple[float, float]
-OTHER: dict[Side, Side] = {"moving": "fixed", "fixed": "moving"}
-#: Told apart by people of any colour vision as far as ten can be, and seen on stained tissue and on black.
-COLOURS = (
-    "#ffd92f",
-    "#35c6e8",
-    "#f0642e",
-    "#7bd148",
-    "#e86fc3",
-    "#3f7fff",
-    "#ffffff",
-    "#b48cff",
-    "#c8a15a",
-    "#00c79a",
-)
 _VERSION = 1
-
-
-@dataclass(frozen=True)
-class Pair:
-    """One landmark.
-
-    Attributes
-    ----------
-    id
-        Its name; it stays whatever happens to the others.
-    colour
-        ``#rrggbb``, the same on both sides and in the table.
-    moving, fixed
-        x and y in µm on the MSI side and on the ST side; None where it was not placed.
-    enabled
-        Whether the fit uses it.
-    predicted
-        The side on which the point is where the last fit expects it, and not where somebody put it.
-    """
-
-    id: str
-    colour: str
-    moving: Point | None = None
-    fixed: Point | None = None
-    enabled: bool = True
-    predicted: Side | None = None
-
-    def at(self, side: Side) -> Point | None:
-        """Return where the landmark is on one side, predicted or placed."""
-        return self.moving if side == "moving" else self.fixed
-
-    def placed(self, side: Side) -> bool:
-        """Tell whether somebody put it there."""
-        return self.at(side) is not None and self.predicted != side
-
-    @property
-    def complete(self) -> bool:
-        """Whether it was placed on both sides."""
-        return self.placed("moving") and self.placed("fixed")
 
 
 @dataclass(frozen=True)
@@ -159,13 +114,13 @@ class LandmarkEditor:
         """
         half = self.awaited(side)
         if half is not None:
-            self._put(half, side, xy, f"place landmark {half} in the {_NAMES[side]}")
+            self._put(half, side, xy, f"place landmark {half} in the {SIDES[side]}")
             self._select_next(half, side)
             return half
         taken, number = {pair.id for pair in self._now.pairs}, self._now.number
         while str(number) in taken:
             number += 1
-        pair = _at(Pair(str(number), COLOURS[(number - 1) % len(COLOURS)]), side, xy)
+        pair = placed_at(Pair(str(number), COLOURS[(number - 1) % len(COLOURS)]), side, xy)
         self._do((*self._now.pairs, pair), f"add landmark {pair.id}", number=number + 1)
         self.select(pair.id)
         return pair.id
@@ -237,7 +192,7 @@ class LandmarkEditor:
         """Replace everything by other landmarks; that can be undone."""
         columns = zip(landmarks.ids, landmarks.moving, landmarks.fixed, landmarks.enabled, strict=True)
         pairs = tuple(
-            Pair(id, COLOURS[place % len(COLOURS)], _point(moving), _point(fixed), bool(enabled))
+            Pair(id, COLOURS[place % len(COLOURS)], point_or_none(moving), point_or_none(fixed), bool(enabled))
             for place, (id, moving, fixed, enabled) in enumerate(columns)
         )
         self._do(pairs, f"load {len(pairs)} landmarks", number=len(pairs) + 1)
@@ -257,7 +212,7 @@ class LandmarkEditor:
             )
         try:
             pairs = tuple(
-                Pair(str(each["id"]), str(each["colour"]), _point(each["moving"]), _point(each["fixed"]),
+                Pair(str(each["id"]), str(each["colour"]), point_or_none(each["moving"]), point_or_none(each["fixed"]),
                      bool(each["enabled"]))
                 for each in facts["pairs"]
             )  # fmt: skip
@@ -390,7 +345,7 @@ class LandmarkEditor:
     # -- steps ----------------------------------------------------------------------------------
 
     def _put(self, id: str, side: Side, xy: Point, words: str, held: tuple[str, Side] | None = None) -> None:
-        self._change(id, lambda pair: _at(pair, side, xy), words, held)
+        self._change(id, lambda pair: placed_at(pair, side, xy), words, held)
 
     def _change(
         self, id: str, change: Callable[[Pair], Pair], words: str, held: tuple[str, Side] | None = None
@@ -435,34 +390,17 @@ class LandmarkEditor:
         if self._predictor is None or pair.complete:
             return pair
         missing: Side = "moving" if pair.moving is None else "fixed"
-        known = pair.at(OTHER[missing])
-        if known is None:
+        counterpart = pair.at(OTHER[missing])
+        if counterpart is None:
             return pair
-        here = np.array([known])
+        here = np.array([counterpart])
         try:
             there = self._predictor.inverse(here) if missing == "moving" else self._predictor.forward(here)
         except St2msiError:
             return pair
         if not np.isfinite(there).all():
             return pair
-        return replace(_at(pair, missing, _known(there[0])), predicted=missing)
-
-
-_NAMES: dict[Side, str] = {"moving": "MSI", "fixed": "ST"}
-
-
-def _at(pair: Pair, side: Side, xy: Point) -> Pair:
-    here = _known(xy)
-    return replace(pair, moving=here) if side == "moving" else replace(pair, fixed=here)
-
-
-def _known(xy: Any) -> Point:
-    x, y = xy
-    return float(x), float(y)
-
-
-def _point(xy: Any) -> Point | None:
-    return None if xy is None else _known(xy)
+        return replace(placed_at(pair, missing, there[0]), predicted=missing)
 
 
 def _listed(ids: Any) -> str:

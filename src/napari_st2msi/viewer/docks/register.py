@@ -3,67 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from napari.layers import Points
-from qtpy.QtCore import QEvent, Qt
+from qtpy.QtCore import QEvent
 from qtpy.QtGui import QKeySequence
-from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QShortcut, QWidget
+from qtpy.QtWidgets import QShortcut
 
 from napari_st2msi.errors import St2msiError
 from napari_st2msi.registration.registration import Registration
 from napari_st2msi.section import Section
 from napari_st2msi.viewer import layers
-from napari_st2msi.viewer.docks.register_automatic import AutomaticPanel
 from napari_st2msi.viewer.docks.register_autosave import Autosave
 from napari_st2msi.viewer.docks.register_canvas import LandmarkCanvas
-from napari_st2msi.viewer.docks.register_context import RegisterContext
-from napari_st2msi.viewer.docks.register_files import FilesPanel
 from napari_st2msi.viewer.docks.register_keys import WORDS, RegisterKeys
-from napari_st2msi.viewer.docks.register_preview import PreviewPanel
+from napari_st2msi.viewer.docks.register_layout import RegisterLayout
 from napari_st2msi.viewer.docks.register_table import rows_of
-from napari_st2msi.viewer.docks.register_view import LandmarksView, TransformView, errors_in_words, fit_in_words
-from napari_st2msi.viewer.docks.register_views import ViewsPanel
-from napari_st2msi.viewer.docks.register_window import TwoCanvases
-from napari_st2msi.viewer.docks.register_work import Choices, Fitting, Kept, apply, look_up
+from napari_st2msi.viewer.docks.register_view import errors_in_words, fit_in_words, standing_in_words, unsaved_in_words
+from napari_st2msi.viewer.docks.register_work import Choices, Fitting, Held, Kept, apply, look_up
 from napari_st2msi.viewer.docks.saving import Saving
 from napari_st2msi.viewer.jobs import Job, Jobs
-from napari_st2msi.viewer.landmark_editor import Desk
-from napari_st2msi.viewer.parts.buttons import flat
-from napari_st2msi.viewer.parts.dock import Dock
-from napari_st2msi.viewer.parts.empty import EmptyState
 from napari_st2msi.viewer.parts.key_list import show_keys
 from napari_st2msi.viewer.parts.open_dock import open_dock
-from napari_st2msi.viewer.parts.style import Look
 
 #: Pairs from which on the counterpart of a point is predicted.
 _PREDICTS = 3
 
 
-@dataclass(eq=False)
-class _Held:
-    """What the dock knows of a section besides its landmarks.
-
-    Attributes
-    ----------
-    desk
-        Its landmarks with their history, while another section is worked on.
-    applied
-        The registration that the section holds.
-    known
-        Whether it was looked up yet what the section carries.
-    """
-
-    desk: Desk | None = None
-    applied: Registration | None = None
-    choices: Choices = field(default_factory=Choices)
-    known: bool = False
-
-
-class RegisterDock(Dock):
+class RegisterDock(RegisterLayout):
     """Lays MSI over ST: landmarks by hand, automatic refinement, and how far either is off.
 
     While the dock is in front, the window shows ST on the left and MSI on the right.
@@ -75,21 +44,17 @@ class RegisterDock(Dock):
     """
 
     def __init__(self, napari_viewer: Any) -> None:
-        super().__init__(napari_viewer, "Register")
-        self.canvases = TwoCanvases(self.viewer)
-        self.context = RegisterContext(self.state, self.viewer, self.canvases.right)
-        self.editor = self.context.editor
+        super().__init__(napari_viewer)
         self.fixed = LandmarkCanvas(self.viewer, "fixed", self.editor)
         self.moving = LandmarkCanvas(self.canvases.right, "moving", self.editor)
         self.fitting = Fitting(self.state, self)
         self.autosave = Autosave(self.context, parent=self)
         self.saving = Saving(self, self._written)
         self._looking = Jobs(self.state, self)
-        self._held: WeakKeyDictionary[Section, _Held] = WeakKeyDictionary()
+        self._held: WeakKeyDictionary[Section, Held] = WeakKeyDictionary()
         self._why_not = ""
         # From when the landmarks of another section are there until the section is.
         self._changing = False
-        self._build()
         self.keys = RegisterKeys(
             self,
             (self.viewer, self.canvases.right),
@@ -107,39 +72,7 @@ class RegisterDock(Dock):
         self._connect()
         self._on_section()
 
-    # -- layout ---------------------------------------------------------------------------------
-
-    def _build(self) -> None:
-        self.empty = EmptyState()
-        self.landmarks, self.transform = LandmarksView(self.editor), TransformView()
-        self.st_view, self.msi_view = ViewsPanel(self.context, "fixed"), ViewsPanel(self.context, "moving")
-        self.preview = PreviewPanel(self.context, self.st_view, self.msi_view)
-        self.automatic = AutomaticPanel(self.context)
-        self.files = FilesPanel(self.context)
-        self.files.accept_drops(self)
-        views = QWidget()
-        rows = QGridLayout(views)
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.setSpacing(4)
-        for place, (words, panel) in enumerate((("ST", self.st_view), ("MSI", self.msi_view))):
-            rows.addWidget(QLabel(words), place, 0, Qt.AlignmentFlag.AlignTop)
-            rows.addWidget(panel, place, 1)
-        self.body.addWidget(self.empty)
-        self.groups = (
-            self.add_group("Show", views, summary=self._views_in_words),
-            self.add_group("Landmarks", self.landmarks, summary=self._landmarks_in_words),
-            self.add_group("Transform", self.transform, open=False, summary=self.transform.summary),
-            self.add_group("Preview", self.preview, summary=self.preview.summary),
-            self.add_group("Automatic", self.automatic, open=False, summary=self.automatic.summary),
-            self.add_group("Import and export", self.files, open=False),
-        )
-        self.save_button = flat("Save", "Register, and write the section (Ctrl+S)")
-        self.keys_button = flat("Keys", "List the keys (?)")
-        row = QHBoxLayout()
-        row.addWidget(self.save_button)
-        row.addWidget(self.keys_button)
-        row.addStretch()
-        self.layout().insertLayout(self.layout().indexOf(self.messages), row)
+    # -- connections ----------------------------------------------------------------------------
 
     def _connect(self) -> None:
         editor, view = self.editor, self.landmarks
@@ -170,8 +103,8 @@ class RegisterDock(Dock):
             panel.failed.connect(self.messages.show_error)
         self.st_view.view_changed.connect(self._on_view)
         for panel in (self.st_view, self.msi_view):
-            panel.view_changed.connect(self._update_titles)
-        self.preview.changed.connect(self._update_titles)
+            panel.view_changed.connect(self.update_titles)
+        self.preview.changed.connect(self.update_titles)
         self.jobs.started.connect(self._refresh)
         self.jobs.ended.connect(self._refresh)
         self.viewer.layers.events.inserted.connect(self._on_layer)
@@ -239,13 +172,6 @@ class RegisterDock(Dock):
         if self.canvases.shown and section is not None and layers.role_of(event.value, section) is not None:
             self.keys.claim(event.value)
 
-    def on_look(self, look: Look) -> None:
-        """Follow the theme."""
-        if hasattr(self, "automatic"):
-            self.canvases.right.theme = self.viewer.theme
-            self.automatic.set_look(look)
-            self.landmarks.table.fit_columns()
-
     # -- the section ----------------------------------------------------------------------------
 
     def _on_section(self, *_: Any) -> None:
@@ -258,7 +184,7 @@ class RegisterDock(Dock):
             self._leave()
             self.fitting.drop()
             self._looking.shut()
-            held = _Held() if section is None else self._held.setdefault(section, _Held())
+            held = Held() if section is None else self._held.setdefault(section, Held())
             self._changing = True
             desk = self.editor.exchange(held.desk)
             if before is not None:
@@ -289,18 +215,13 @@ class RegisterDock(Dock):
 
     def _offer_to_resume(self, section: Section) -> None:
         try:
-            facts = self.autosave.resume(section)
+            facts = self.autosave.offer()
         except St2msiError as problem:
             self.messages.show_warning(str(problem))
             return
-        if facts is None or facts.get("pairs") == self.editor.to_dict()["pairs"] or not facts.get("pairs"):
-            return
-        when = self.autosave.when(section)
-        self.messages.show_warning(
-            f"{len(facts['pairs'])} landmarks of this section were not saved"
-            + ("." if when is None else f" on {when:%d %B at %H:%M}."),
-            action=("Resume", partial(self.resume, facts)),
-        )
+        if facts is not None and facts.get("pairs"):
+            words = unsaved_in_words(len(facts["pairs"]), self.autosave.when(section))
+            self.messages.show_warning(words, action=("Resume", partial(self.resume, facts)))
 
     def resume(self, facts: dict[str, Any]) -> None:
         """Go on with landmarks that were not saved; that can be undone."""
@@ -485,7 +406,7 @@ class RegisterDock(Dock):
         self.save_button.setEnabled(section is not None and not self.jobs.running)
         self.enable_groups(not self.jobs.running)
         if section is None:
-            self.empty.say(*_missing(self.state.section))
+            self.show_missing(self.state.section)
         self.landmarks.show_state()
         self.landmarks.say(self._why_not if registration is None else fit_in_words(registration))
         verb = "Register again" if section is not None and self._held[section].applied is not None else "Register"
@@ -495,7 +416,7 @@ class RegisterDock(Dock):
             why_not=self._why_not or "The section holds just this registration already.",
         )
         self.say(*self._state_in_words(section))
-        self._update_titles()
+        self.update_titles()
 
     def _state_in_words(self, section: Section | None) -> tuple[str, Any]:
         if section is None:
@@ -505,29 +426,15 @@ class RegisterDock(Dock):
         held = self._held[section]
         if not held.known:
             return f"{section.name} · looking for landmarks", "running"
-        n, changes = len(self.editor.pairs), self.editor.changes
-        parts = [section.name, f"{n} landmark{'' if n == 1 else 's'}"]
-        if not self.pending and not changes:
-            saved = "" if not self.state.work(section).unsaved else ", not saved"
-            parts.append(f"registered{saved}" if section.registered else "not registered yet")
-            return " · ".join(parts), "ready"
-        if changes and section.registered:
-            parts.append(f"{changes} change{'' if changes == 1 else 's'} not applied")
-        else:
-            parts.append("not applied" if self.pending else "not registered yet")
-        press = f". Press {self.run_bar.button.text()}." if self.pending else ""
-        return " · ".join(parts) + press, "stale"
-
-    def _landmarks_in_words(self) -> str:
-        n = len(self.editor.pairs)
-        return "none" if not n else f"{n}"
-
-    def _views_in_words(self) -> str:
-        return f"{self.st_view.summary()} | {self.msi_view.summary()}"
-
-    def _update_titles(self, *_: Any) -> None:
-        for group in self.groups:
-            group.update_title()
+        return standing_in_words(
+            section.name,
+            len(self.editor.pairs),
+            changes=self.editor.changes,
+            pending=self.pending,
+            registered=section.registered,
+            unsaved=self.state.work(section).unsaved,
+            verb=self.run_bar.button.text(),
+        )
 
     def _on_view(self, _view: object) -> None:
         self.fixed.bright = self.st_view.what == "histology"
@@ -538,14 +445,3 @@ class RegisterDock(Dock):
 
     def _open_data(self) -> None:
         open_dock(self.viewer, "Data")
-
-
-def _missing(section: Section | None) -> tuple[str, str]:
-    """Return what is missing to register a section, and what the button does about it."""
-    if section is None:
-        return "Open a section with ST and MSI first: in the Data dock, or a sample of it.", "Open data"
-    lacks, has = ("ST", "MSI") if not section.has_st else ("MSI", "ST")
-    return (
-        f"'{section.name}' has {has} only, so there is nothing to lay over it. Open it together with its {lacks}.",
-        "Open data",
-    )

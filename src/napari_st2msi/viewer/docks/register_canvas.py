@@ -12,7 +12,8 @@ from napari.utils.colormaps.standardize_color import transform_color
 from numpy.typing import NDArray
 
 from napari_st2msi.viewer import overlays
-from napari_st2msi.viewer.landmark_editor import LandmarkEditor, Pair, Point, Side
+from napari_st2msi.viewer.landmark_editor import LandmarkEditor
+from napari_st2msi.viewer.landmark_pairs import Pair, Point, Side
 
 NAMES: dict[Side, str] = {"fixed": "landmarks ST", "moving": "landmarks MSI"}
 _MARKER_PX, _SELECTED_PX = 13.0, 18.0

@@ -8,12 +8,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
-from qtpy.QtGui import QBrush, QColor, QFontMetrics, QIcon, QKeyEvent, QPainter, QPixmap
+from qtpy.QtGui import QBrush, QColor, QIcon, QKeyEvent, QPainter, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QTableView, QWidget
 
 from napari_st2msi.errors import DataProblem
-from napari_st2msi.registration.registration import Candidate, Registration
-from napari_st2msi.viewer.landmark_editor import LandmarkEditor, Pair
+from napari_st2msi.registration.registration import Registration
+from napari_st2msi.viewer.docks.register_candidates import dress, head, um, width
+from napari_st2msi.viewer.landmark_editor import LandmarkEditor
+from napari_st2msi.viewer.landmark_pairs import Pair
 
 _Index = QModelIndex
 _UP, _DOWN = Qt.SortOrder.AscendingOrder, Qt.SortOrder.DescendingOrder
@@ -218,7 +220,7 @@ class LandmarkTable(QTableView):
         self.landmarks = LandmarkModel(editor, self)
         self.setModel(self.landmarks)
         self._selected: str | None = None
-        _dress(self)
+        dress(self)
         self.setEditTriggers(QAbstractItemView.EditTrigger.DoubleClicked)
         header = self.horizontalHeader()
         header.setSectionsClickable(True)
@@ -235,7 +237,7 @@ class LandmarkTable(QTableView):
         self.landmarks.set_rows(rows)
         # Ten rows at once, then it scrolls.
         height = self.verticalHeader().defaultSectionSize()
-        self.setFixedHeight(_head(self) + height * min(max(len(rows), 3), 10))
+        self.setFixedHeight(head(self) + height * min(max(len(rows), 3), 10))
 
     def show_landmark(self, id: str | None) -> None:
         """Mark a landmark, without announcing it."""
@@ -251,7 +253,7 @@ class LandmarkTable(QTableView):
         """Give columns the width of their titles at the current font size."""
         metrics = self.fontMetrics()
         for place, (title, _) in enumerate(_COLUMNS):
-            self.setColumnWidth(place, max(_width(metrics, title), 56 if place == _ID else 0))
+            self.setColumnWidth(place, max(width(metrics, title), 56 if place == _ID else 0))
         self.horizontalHeader().setFixedHeight(2 * metrics.height() + 12)
         self.verticalHeader().setDefaultSectionSize(metrics.height() + 8)
         self.horizontalHeader().setStretchLastSection(True)
@@ -285,111 +287,6 @@ class LandmarkTable(QTableView):
                 self.chosen.emit(id)
 
 
-_TRIED = (
-    ("Transform", "From the stiffest to the most pliable"),
-    ("RMS\nµm", "Root mean square of the residuals. Flatters, the more so the more pliable"),
-    ("Median\nµm", "Left-out error, median"),
-    ("Mean\nµm", "Left-out error, mean: the smallest is chosen"),
-    ("Max\nµm", "Left-out error, maximum"),
-)
-
-
-class CandidateModel(QAbstractTableModel):
-    """The transforms that were tried on the landmarks."""
-
-    def __init__(self, parent: Any = None) -> None:
-        super().__init__(parent)
-        self._candidates: tuple[Candidate, ...] = ()
-
-    def set_candidates(self, candidates: tuple[Candidate, ...]) -> None:
-        """Show other candidates."""
-        self.beginResetModel()
-        self._candidates = candidates
-        self.endResetModel()
-
-    def rowCount(self, parent: Any = _Index()) -> int:  # noqa: B008 (Qt's signature)
-        """Return the number of candidates."""
-        return 0 if parent.isValid() else len(self._candidates)
-
-    def columnCount(self, parent: Any = _Index()) -> int:  # noqa: B008
-        """Return the number of columns."""
-        return 0 if parent.isValid() else len(_TRIED)
-
-    def headerData(self, section: int, orientation: Any, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Return the title of a column, or what it means."""
-        if orientation == Qt.Orientation.Horizontal:
-            if role == Qt.ItemDataRole.DisplayRole:
-                return _TRIED[section][0]
-            if role == Qt.ItemDataRole.ToolTipRole:
-                return _TRIED[section][1]
-        return None
-
-    def data(self, index: Any, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Return what a cell shows."""
-        if not index.isValid():
-            return None
-        one, column = self._candidates[index.row()], index.column()
-        if role == Qt.ItemDataRole.DisplayRole:
-            if column == 0:
-                return f"✓ {one.label}" if one.chosen else one.label
-            left_out = one.left_out
-            return _um((one.rms_um, left_out["median"], left_out["mean"], left_out["max"])[column - 1])
-        if role == Qt.ItemDataRole.ToolTipRole:
-            return "This one is used." if one.chosen else one.why_not
-        if role == Qt.ItemDataRole.TextAlignmentRole:
-            side = Qt.AlignmentFlag.AlignRight if column else Qt.AlignmentFlag.AlignLeft
-            return side | Qt.AlignmentFlag.AlignVCenter
-        return None
-
-
-class CandidateTable(QTableView):
-    """The table of the transforms that were tried."""
-
-    def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.candidates = CandidateModel(self)
-        self.setModel(self.candidates)
-        _dress(self)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
-        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-        self.setAccessibleName("Transforms tried")
-
-    def set_candidates(self, candidates: tuple[Candidate, ...]) -> None:
-        """Show other candidates."""
-        self.candidates.set_candidates(candidates)
-        metrics = self.fontMetrics()
-        height = metrics.height() + 8
-        self.horizontalHeader().setFixedHeight(2 * metrics.height() + 12)
-        self.verticalHeader().setDefaultSectionSize(height)
-        for place, (title, _) in enumerate(_TRIED[1:], start=1):
-            self.setColumnWidth(place, _width(metrics, title))
-        self.horizontalHeader().setSectionResizeMode(0, self.horizontalHeader().ResizeMode.Stretch)
-        self.setFixedHeight(_head(self) + height * len(candidates))
-
-
-def _width(metrics: QFontMetrics, title: str) -> int:
-    """Return the width of a column whose title is written in as many lines as it has."""
-    return max(metrics.horizontalAdvance(line) for line in title.split("\n")) + 16
-
-
-def _head(table: QTableView) -> int:
-    """Return the height of a table without its rows: titles in two lines, and its frame."""
-    return 2 * table.fontMetrics().height() + 16 + 2 * table.frameWidth()
-
-
-def _dress(table: QTableView) -> None:
-    table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-    table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-    table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-    table.setAlternatingRowColors(True)
-    table.setShowGrid(False)
-    table.setWordWrap(False)
-    table.setTabKeyNavigation(False)
-    table.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-    table.verticalHeader().hide()
-    table.horizontalHeader().setHighlightSections(False)
-
-
 def _swatch(pair: Pair) -> QIcon:
     """Draw the marker of a landmark: filled where it is placed on both sides, hollow otherwise."""
     pixmap = QPixmap(24, 24)
@@ -414,7 +311,7 @@ def _words(row: Row, column: int) -> str:
         return row.lacks
     if column == _TIER:
         return (row.tier or "") + (" !" if row.outlier else "")
-    return "" if column == _USED else _um(_number(row, column))
+    return "" if column == _USED else um(_number(row, column))
 
 
 def _hint(row: Row) -> str:
@@ -436,12 +333,6 @@ def _number(row: Row, column: int) -> float:
         _LEFT_OUT: row.left_out_um,
         _INFLUENCE: row.influence_um,
     }[column]
-
-
-def _um(value: float) -> str:
-    if not np.isfinite(value):
-        return "–"
-    return f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"
 
 
 def _natural(id: str) -> tuple[bool, float, str]:

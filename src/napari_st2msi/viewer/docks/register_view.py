@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import numpy as np
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from napari_st2msi.registration.registration import Candidate, Registration
 from napari_st2msi.registration.transforms import POINT_TRANSFORMS
-from napari_st2msi.viewer.docks.register_table import CandidateTable, LandmarkTable, Row
+from napari_st2msi.viewer.docks.register_candidates import CandidateTable
+from napari_st2msi.viewer.docks.register_table import LandmarkTable, Row
 from napari_st2msi.viewer.docks.register_work import Choices
-from napari_st2msi.viewer.landmark_editor import LandmarkEditor, Pair, Side
+from napari_st2msi.viewer.landmark_editor import LandmarkEditor
+from napari_st2msi.viewer.landmark_pairs import SIDES, Pair
 from napari_st2msi.viewer.parts.buttons import flat
-from napari_st2msi.viewer.parts.dock import form
+from napari_st2msi.viewer.parts.dock import Level, form
 from napari_st2msi.viewer.parts.fields import ChoiceField
 from napari_st2msi.viewer.parts.words import Words
 
 _MIRRORED = ((None, "found by the fit"), (False, "no"), (True, "yes"))
-_SIDES: dict[Side, str] = {"moving": "MSI", "fixed": "ST"}
 _NEEDED = 3
 
 
@@ -132,12 +135,12 @@ class TransformView(QWidget):
 def next_in_words(pairs: tuple[Pair, ...], selected: Pair | None, adding: bool) -> str:
     """Return what to do next."""
     if selected is not None and selected.predicted is not None:
-        where = _SIDES[selected.predicted]
+        where = SIDES[selected.predicted]
         return f"Landmark {selected.id} is predicted in the {where}: drag it to its place, or click it to accept it."
-    lacking = None if selected is None else next((side for side in _SIDES if not selected.placed(side)), None)
+    lacking = None if selected is None else next((side for side in SIDES if not selected.placed(side)), None)
     if selected is not None and lacking is not None:
         word = "Now click" if adding else "Press L, then click"
-        return f"{word} landmark {selected.id} in the {_SIDES[lacking]}."
+        return f"{word} landmark {selected.id} in the {SIDES[lacking]}."
     n_complete = sum(pair.complete for pair in pairs)
     more = _NEEDED - n_complete
     still = "" if more <= 0 else f" {more} more {'pair is' if more == 1 else 'pairs are'} needed."
@@ -146,6 +149,39 @@ def next_in_words(pairs: tuple[Pair, ...], selected: Pair | None, adding: bool) 
     if not pairs:
         return "Press Add landmarks, then click the same place on both sides."
     return f"Drag a marker to move it, or add more.{still}"
+
+
+def standing_in_words(
+    name: str, n: int, *, changes: int, pending: bool, registered: bool, unsaved: bool, verb: str
+) -> tuple[str, Level]:
+    """Return how far a section has come, and whether that is what it holds.
+
+    Parameters
+    ----------
+    n
+        How many landmarks there are.
+    changes
+        How many edits are not applied.
+    pending
+        Whether there is a registration to apply.
+    verb
+        What the button that applies it says.
+    """
+    parts = [name, f"{n} landmark{'' if n == 1 else 's'}"]
+    if not pending and not changes:
+        parts.append(("registered, not saved" if unsaved else "registered") if registered else "not registered yet")
+        return " · ".join(parts), "ready"
+    if changes and registered:
+        parts.append(f"{changes} change{'' if changes == 1 else 's'} not applied")
+    else:
+        parts.append("not applied" if pending else "not registered yet")
+    return " · ".join(parts) + (f". Press {verb}." if pending else ""), "stale"
+
+
+def unsaved_in_words(n: int, when: datetime | None) -> str:
+    """Return that landmarks were left unsaved, and when."""
+    kept = f"{n} landmarks of this section were" if n != 1 else "A landmark of this section was"
+    return f"{kept} not saved." if when is None else f"{kept} not saved on {when:%d %B at %H:%M}."
 
 
 def fit_in_words(registration: Registration) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from qtpy.QtCore import QObject, Signal
@@ -20,6 +20,7 @@ from napari_st2msi.registration.surroundings import Surroundings, surroundings
 from napari_st2msi.section import Section
 from napari_st2msi.viewer.docks.data_opened import derive
 from napari_st2msi.viewer.jobs import Job, Jobs
+from napari_st2msi.viewer.landmark_editor import Desk
 from napari_st2msi.viewer.overlays import has_landmarks
 from napari_st2msi.viewer.state import ViewerState
 
@@ -38,6 +39,26 @@ class Choices:
 
     transform: str = "auto"
     reflection: bool | None = None
+
+
+@dataclass(eq=False)
+class Held:
+    """What the dock knows of a section besides its landmarks.
+
+    Attributes
+    ----------
+    desk
+        Its landmarks with their history, while another section is worked on.
+    applied
+        The registration that the section holds.
+    known
+        Whether it was looked up yet what the section carries.
+    """
+
+    desk: Desk | None = None
+    applied: Registration | None = None
+    choices: Choices = field(default_factory=Choices)
+    known: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,125 @@
+"""The table of the transforms that were tried on the landmarks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
+from qtpy.QtGui import QFontMetrics
+from qtpy.QtWidgets import QAbstractItemView, QTableView, QWidget
+
+from napari_st2msi.registration.registration import Candidate
+
+_Index = QModelIndex
+_TRIED = (
+    ("Transform", "From the stiffest to the most pliable"),
+    ("RMS\nµm", "Root mean square of the residuals. Flatters, the more so the more pliable"),
+    ("Median\nµm", "Left-out error, median"),
+    ("Mean\nµm", "Left-out error, mean: the smallest is chosen"),
+    ("Max\nµm", "Left-out error, maximum"),
+)
+
+
+class CandidateModel(QAbstractTableModel):
+    """The transforms that were tried on the landmarks."""
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self._candidates: tuple[Candidate, ...] = ()
+
+    def set_candidates(self, candidates: tuple[Candidate, ...]) -> None:
+        """Show other candidates."""
+        self.beginResetModel()
+        self._candidates = candidates
+        self.endResetModel()
+
+    def rowCount(self, parent: Any = _Index()) -> int:  # noqa: B008 (Qt's signature)
+        """Return the number of candidates."""
+        return 0 if parent.isValid() else len(self._candidates)
+
+    def columnCount(self, parent: Any = _Index()) -> int:  # noqa: B008
+        """Return the number of columns."""
+        return 0 if parent.isValid() else len(_TRIED)
+
+    def headerData(self, section: int, orientation: Any, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Return the title of a column, or what it means."""
+        if orientation == Qt.Orientation.Horizontal:
+            if role == Qt.ItemDataRole.DisplayRole:
+                return _TRIED[section][0]
+            if role == Qt.ItemDataRole.ToolTipRole:
+                return _TRIED[section][1]
+        return None
+
+    def data(self, index: Any, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Return what a cell shows."""
+        if not index.isValid():
+            return None
+        one, column = self._candidates[index.row()], index.column()
+        if role == Qt.ItemDataRole.DisplayRole:
+            if column == 0:
+                return f"✓ {one.label}" if one.chosen else one.label
+            left_out = one.left_out
+            return um((one.rms_um, left_out["median"], left_out["mean"], left_out["max"])[column - 1])
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return "This one is used." if one.chosen else one.why_not
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            side = Qt.AlignmentFlag.AlignRight if column else Qt.AlignmentFlag.AlignLeft
+            return side | Qt.AlignmentFlag.AlignVCenter
+        return None
+
+
+class CandidateTable(QTableView):
+    """The table of the transforms that were tried."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.candidates = CandidateModel(self)
+        self.setModel(self.candidates)
+        dress(self)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
+        self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self.setAccessibleName("Transforms tried")
+
+    def set_candidates(self, candidates: tuple[Candidate, ...]) -> None:
+        """Show other candidates."""
+        self.candidates.set_candidates(candidates)
+        metrics = self.fontMetrics()
+        height = metrics.height() + 8
+        self.horizontalHeader().setFixedHeight(2 * metrics.height() + 12)
+        self.verticalHeader().setDefaultSectionSize(height)
+        for place, (title, _) in enumerate(_TRIED[1:], start=1):
+            self.setColumnWidth(place, width(metrics, title))
+        self.horizontalHeader().setSectionResizeMode(0, self.horizontalHeader().ResizeMode.Stretch)
+        self.setFixedHeight(head(self) + height * len(candidates))
+
+
+def width(metrics: QFontMetrics, title: str) -> int:
+    """Return the width of a column whose title is written in as many lines as it has."""
+    return max(metrics.horizontalAdvance(line) for line in title.split("\n")) + 16
+
+
+def head(table: QTableView) -> int:
+    """Return the height of a table without its rows: titles in two lines, and its frame."""
+    return 2 * table.fontMetrics().height() + 16 + 2 * table.frameWidth()
+
+
+def dress(table: QTableView) -> None:
+    """Give a table the looks of those in this dock."""
+    table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+    table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+    table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+    table.setAlternatingRowColors(True)
+    table.setShowGrid(False)
+    table.setWordWrap(False)
+    table.setTabKeyNavigation(False)
+    table.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+    table.verticalHeader().hide()
+    table.horizontalHeader().setHighlightSections(False)
+
+
+def um(value: float) -> str:
+    """Return a length in µm with the digits that matter."""
+    if not np.isfinite(value):
+        return "–"
+    return f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"
