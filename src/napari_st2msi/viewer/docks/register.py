@@ -388,7 +388,10 @@ class RegisterDock(RegisterLayout):
         return "" if applied is None else f" It holds the registration: {errors_in_words(applied)}"
 
     def _on_saved(self, section: Section) -> None:
-        if not self.state.work(section).unsaved and not (section is self.context.section and self.editor.dirty):
+        """Forget what is kept beside the section once that holds all of it; half-placed points it cannot hold."""
+        here = section is self.context.section
+        lacking = here and (self.editor.dirty or not all(pair.complete for pair in self.editor.pairs))
+        if not self.state.work(section).unsaved and not lacking:
             self.autosave.forget(section)
         self._refresh()
 

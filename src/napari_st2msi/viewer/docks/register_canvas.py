@@ -46,6 +46,7 @@ class LandmarkCanvas:
         self.layer: Points | None = None
         self._editor = editor
         self._adding = False
+        self._doubles: list[Callable[..., Any]] = []
         self._bright = False
         self._looks: list[_Look] = []
 
@@ -103,7 +104,16 @@ class LandmarkCanvas:
 
     @adding.setter
     def adding(self, adding: bool) -> None:
+        if adding == self._adding:
+            return
         self._adding = adding
+        # Two quick clicks place points; elsewhere napari zooms by them.
+        doubles = self.viewer.mouse_double_click_callbacks
+        if adding:
+            self._doubles = list(doubles)
+            doubles.clear()
+        else:
+            doubles.extend(self._doubles)
         if self.layer is not None:
             self._show_cursor()
 
