@@ -12,7 +12,7 @@ from scipy.special import expit, logit
 from napari_st2msi.progress import check, never
 
 _MOST_STEPS = 200
-_Array = NDArray[np.float64]
+_Array = NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -65,15 +65,15 @@ SQUARED_HINGE = Loss(
 
 
 def solve_linear(
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
+    x: NDArray[np.floating],
+    y: NDArray[np.floating],
     alpha: NDArray[np.float64],
     *,
     loss: Loss = LOGISTIC,
-    start: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None,
+    start: tuple[NDArray[np.floating], NDArray[np.floating]] | None = None,
     tolerance: float = 1e-5,
     cancelled: Callable[[], bool] = never,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """Minimise the penalised loss of many targets at once.
 
     Preconditioned nonlinear conjugate gradients (Polak and Ribière, restarted when negative), with
@@ -83,7 +83,7 @@ def solve_linear(
     Parameters
     ----------
     x, y
-        (n, r) features and (n, k) of 0 and 1, neither constant. Nearly uncorrelated features, such as
+        (n, r) features and (n, k) of 0 and 1, neither constant, of one precision. Nearly uncorrelated features, such as
         principal axes, converge in few steps: the preconditioner leans on that.
     alpha
         (k,) penalties above 0; the intercept is not penalised.
@@ -100,17 +100,18 @@ def solve_linear(
     n, k = y.shape
     centre = x.mean(axis=0)
     power = np.append(((x - centre) ** 2).sum(axis=0), n)[:, None]
-    x = np.column_stack([x - centre, np.ones(n)])
+    x = np.column_stack([x - centre, np.ones(n, dtype=x.dtype)])
     share = y.mean(axis=0)
     weights = np.vstack([np.zeros((x.shape[1] - 1, k)), loss.constant(share)])
     if start is not None:
         weights = np.vstack([start[0], start[1] + centre @ start[0]])
-    penalty = np.vstack([np.tile(alpha, (x.shape[1] - 1, 1)), np.zeros(k)])
+    weights = weights.astype(x.dtype)
+    penalty = np.vstack([np.tile(alpha, (x.shape[1] - 1, 1)), np.zeros(k)]).astype(x.dtype)
     # The Hessian of uncorrelated features is nearly diagonal: mean curvature × power + penalty.
-    scale = 1.0 / (power * np.maximum(loss.curvature(share), 1e-6) + penalty)
+    scale = (1.0 / (power * np.maximum(loss.curvature(share), 1e-6) + penalty)).astype(x.dtype)
     active = np.arange(k)
     odds = x @ weights
-    direction, old_gradient, old_size = np.zeros_like(weights), np.zeros_like(weights), np.ones(k)
+    direction, old_gradient, old_size = np.zeros_like(weights), np.zeros_like(weights), np.ones(k, x.dtype)
     for _ in range(_MOST_STEPS):
         check(cancelled)
         w, s, q = weights[:, active], scale[:, active], penalty[:, active]
@@ -126,7 +127,7 @@ def solve_linear(
         active, odds, direction = active[go], odds[:, go], direction[:, go]
         w, q = w[:, go], q[:, go]
         along = x @ direction
-        step = _line_search(loss, odds, along, y[:, active], q, w, direction)
+        step = _line_search(loss, odds, along, y[:, active], q, w, direction).astype(x.dtype)
         weights[:, active] = w + step * direction
         odds = odds + step * along
         old_gradient, old_size = gradient[:, go], size[go]
@@ -135,13 +136,13 @@ def solve_linear(
 
 def _line_search(
     loss: Loss,
-    odds: NDArray[np.float64],
-    along: NDArray[np.float64],
-    y: NDArray[np.float64],
-    penalty: NDArray[np.float64],
-    weights: NDArray[np.float64],
-    direction: NDArray[np.float64],
-) -> NDArray[np.float64]:
+    odds: NDArray[np.floating],
+    along: NDArray[np.floating],
+    y: NDArray[np.floating],
+    penalty: NDArray[np.floating],
+    weights: NDArray[np.floating],
+    direction: NDArray[np.floating],
+) -> NDArray[np.floating]:
     """Return (k,) steps near the minimum along each line: Newton's, kept inside a shrinking bracket."""
     flat = (penalty * weights * direction).sum(axis=0)
     curved = (penalty * direction**2).sum(axis=0)

@@ -117,15 +117,17 @@ def _choose(
             continue
         x_fit, x_held = fold.split(x)
         axes, _, _ = principal_axes(x_fit)
-        x_fit, x_held = x_fit @ axes, x_held @ axes
-        start: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+        # Choosing needs no more than single precision.
+        x_fit, x_held = (x_fit @ axes).astype(np.float32), (x_held @ axes).astype(np.float32)
+        there = y[np.ix_(fit, usable)].astype(np.float32)
+        start: tuple[NDArray[np.floating], NDArray[np.floating]] | None = None
         for back in range(len(alphas)):
             progress((number + back / len(alphas)) / len(folds), "presence")
             # From strong to weak, each starting where the stronger ended.
             candidate = len(alphas) - 1 - back
             start = solve_linear(
                 x_fit,
-                y[np.ix_(fit, usable)],
+                there,
                 np.full(len(usable), alphas[candidate]),
                 loss=loss,
                 start=start,
