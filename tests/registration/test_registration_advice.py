@@ -47,6 +47,16 @@ def test_a_reflection_is_said() -> None:
     assert "mirrored" in said(fixed=FIXED * [-1, 1])
 
 
+def test_a_reflection_that_the_landmarks_contradict_is_said() -> None:
+    words = said(transform="similarity", reflection=True)
+    assert "You said that the MSI is mirrored, but the landmarks fit it as it is" in words
+    assert "ask for it" not in words
+    assert "is not mirrored, but the landmarks fit it mirrored" in said(
+        MOVING, FIXED * [-1, 1], "rigid", reflection=False
+    )
+    assert said(reflection=False) == said() == ""
+
+
 def test_folding() -> None:
     crossed = MOVING.copy()
     crossed[[5, 6]] = crossed[[6, 5]]

@@ -20,7 +20,7 @@ from napari_st2msi.registration.landmark_files import find_landmarks
 from napari_st2msi.registration.landmarks import Landmarks
 from napari_st2msi.registration.persistence import MOST_KEPT, apply, history, registration_of, transform_of
 from napari_st2msi.registration.registration import Registration
-from napari_st2msi.registration.transforms import FreeForm, ThinPlateSpline
+from napari_st2msi.registration.transforms import Affine, FreeForm, ThinPlateSpline
 from napari_st2msi.section import CONFIDENCE, MSI_SYSTEM, SYSTEM, Section
 
 TRUTH = np.array([[0.0, -1.05, 900.0], [-0.95, 0.0, 900.0], [0, 0, 1]])  # a quarter turn and a mirror
@@ -66,6 +66,22 @@ def test_registering_again_replaces_and_keeps_what_was_disabled() -> None:
     np.testing.assert_allclose(section.msi_to_st, TRUTH, atol=1e-8)
     # The landmarks are where they were, not moved twice.
     np.testing.assert_allclose(find_landmarks(section).moving, MOVING)
+
+
+def test_what_was_disabled_outlives_a_registration_without_landmarks() -> None:
+    section = section_of()
+    apply(section, fit(LANDMARKS.without("c")))
+    none = Landmarks((), np.zeros((0, 2)), np.zeros((0, 2)))
+    apply(section, Registration(none, Affine(TRUTH), np.zeros(0), np.zeros(0), source="automatic"))
+    assert find_landmarks(section).enabled.tolist() == [True, True, False, True, True, True]
+
+
+@pytest.mark.parametrize("damaged", [{"landmarks": 3}, {"landmarks": {"ids": ["c"]}}, {"landmarks": {}}])
+def test_landmarks_are_found_where_the_registration_is_damaged(damaged: dict[str, object]) -> None:
+    section = section_of()
+    apply(section, fit(LANDMARKS))
+    section.remember(registration=damaged)
+    assert find_landmarks(section).enabled.all()
 
 
 def test_other_elements_of_the_msi_go_along_and_keep_their_own_systems() -> None:

@@ -70,14 +70,28 @@ def check_places(places: list[Places], several: bool, overwrite: bool) -> None:
             f"'{given}' is one file, but landmarks belong to one section. Give a folder with a file for each section, "
             "named like it."
         )
+    from napari_st2msi.registration.displacement import FORMATS
+
     for one in places:
+        for option, target, endings in (
+            ("--overlay", one.overlay, (".png",)),
+            ("--displacement", one.displacement, FORMATS),
+        ):
+            if target is not None and target.suffix.lower() not in endings:
+                raise RecipeProblem(f"{option} writes {' or '.join(endings)}, and '{target.name}' ends otherwise.")
         for target in filter(None, (one.report, one.overlay, one.displacement, one.out)):
+            if _is_zarr(target.parent):
+                raise FileProblem(f"'{target.parent}' is a zarr: nothing else belongs into it. Choose another place.")
             if several:
                 _make_folder(target.parent)
             elif not target.parent.is_dir():
                 raise FileProblem(f"There is no folder '{target.parent}'. Make it, or choose another place.")
         if one.out is not None and one.out.exists() and not overwrite:
             raise FileProblem(f"'{one.out}' is already there. Choose another name, or add --overwrite.")
+
+
+def _is_zarr(folder: Path) -> bool:
+    return (folder / "zarr.json").exists() or (folder / ".zattrs").exists()
 
 
 def _make_folder(folder: Path) -> None:
@@ -91,7 +105,7 @@ def file_of(section: Section, places: Places) -> Path:
     """Return the file of landmarks of a section: the one given, or the one in a folder that is named like it."""
     given = places.landmarks
     assert given is not None
-    if not given.is_dir() or (given / "zarr.json").exists() or (given / ".zattrs").exists():
+    if not given.is_dir() or _is_zarr(given):
         return given
     names = dict.fromkeys((section.name, places.section.stem))
     tried = [given / f"{name}{ending}" for name in names for ending in _ENDINGS]

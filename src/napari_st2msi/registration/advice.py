@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from napari_st2msi.errors import GeometryProblem
 from napari_st2msi.registration.landmarks import Landmarks
-from napari_st2msi.registration.registration import Registration
-from napari_st2msi.registration.transforms import Linear, Transform, straightness
+from napari_st2msi.registration.registration import Registration, root_mean_square
+from napari_st2msi.registration.transforms import Linear, Similarity, Transform, straightness
 
 #: With fewer landmarks each one pulls the fit so far that errors say little.
 _FEW = 6
@@ -46,6 +46,7 @@ def refuse_doubles(landmarks: Landmarks) -> None:
 def warnings_of(
     registration: Registration,
     *,
+    reflection: bool | None = None,
     pixel_size_um: float | None = None,
     spot_pitch_um: float | None = None,
     extent: NDArray[np.floating] | None = None,
@@ -55,6 +56,8 @@ def warnings_of(
 
     Parameters
     ----------
+    reflection
+        Whether the user said that the MSI is mirrored; None where it was found.
     pixel_size_um, spot_pitch_um
         Side of an MSI pixel and distance of ST spots; None for unknown.
     extent, fixed_extent
@@ -72,9 +75,7 @@ def warnings_of(
         _outliers(registration),
         _few(used),
         _layout(landmarks, used, extent),
-        "The MSI is mirrored relative to the ST: the landmarks ask for it. Check it by eye."
-        if registration.reflects
-        else "",
+        _mirrored(registration) if reflection is None else _contradicted(registration, used, reflection),
         _inexact(registration, pixel_size_um, spot_pitch_um),
     ]
     return tuple(words for words in found if words)
@@ -173,6 +174,29 @@ def _outliers(registration: Registration) -> str:
     others = f", the others by {np.median(rest):,.0f} µm (median)" if len(rest) else ""
     who = f"Landmark {names[0]} is" if len(names) == 1 else f"Landmarks {' and '.join(names)} are"
     return f"{who} missed by {by} µm when left out{others}: check {_them(names)}, and move or disable."
+
+
+def _mirrored(registration: Registration) -> str:
+    if not registration.reflects:
+        return ""
+    return "The MSI is mirrored relative to the ST: the landmarks ask for it. Check it by eye."
+
+
+def _contradicted(registration: Registration, used: NDArray[np.intp], reflection: bool) -> str:
+    moving, fixed = registration.landmarks.moving[used], registration.landmarks.fixed[used]
+    try:
+        free = Similarity.fit(moving, fixed)
+    except GeometryProblem:  # two pairs, or all on a line: they say nothing about it
+        return ""
+    missed = root_mean_square(np.linalg.norm(free.forward(moving) - fixed, axis=1))
+    if free.reflects == reflection or missed >= registration.rms_um:
+        return ""
+    said, found = ("mirrored", "as it is") if reflection else ("not mirrored", "mirrored")
+    return (
+        f"You said that the MSI is {said}, but the landmarks fit it {found}: a similarity then misses them by "
+        f"{missed:,.0f} µm, and this transform by {registration.rms_um:,.0f} µm (root mean squares). Let the mirroring "
+        "be found, or check that no landmarks are exchanged."
+    )
 
 
 def _inexact(registration: Registration, pixel_size_um: float | None, spot_pitch_um: float | None) -> str:

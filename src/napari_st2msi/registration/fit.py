@@ -79,6 +79,7 @@ def fit(
         result = Registration(landmarks, chosen.transform, residuals, left_out, influence, suspected, table(tried))
         words = warnings_of(
             result,
+            reflection=reflection,
             pixel_size_um=pixel_size_um,
             spot_pitch_um=spot_pitch_um,
             extent=extent,

@@ -167,4 +167,6 @@ def _favour(evidence: Evidence, measures: dict[str, float]) -> tuple[str, ...]:
             if evidence.gain > 0
             else "A free-form is no better than an affine on tissue left out, so the affine was kept."
         )
+    else:
+        words.append("Only an affine was looked for: where the tissue bends, that comes on top of the error.")
     return tuple(words)

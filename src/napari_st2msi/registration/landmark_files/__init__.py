@@ -80,10 +80,7 @@ def find_landmarks(
             f"Section '{section.name}' carries no landmarks. Give a file, for example a CSV with the columns "
             f"{', '.join(table.COLUMNS[:5])}."
         )
-    # Elements hold points only; which of them were disabled stands with the last registration.
-    before = section.attrs.get("registration", {}).get("landmarks", {"ids": [], "enabled": []})
-    disabled = {key for key, used in zip(before["ids"], before["enabled"], strict=True) if not used}
-    ids = tuple(map(str, kept[0]))
+    ids, disabled = tuple(map(str, kept[0])), _disabled(section)
     return Landmarks(ids, kept[1], kept[2], np.array([key not in disabled for key in ids], dtype=bool))
 
 
@@ -179,6 +176,21 @@ def write_landmarks(
     for name, text in texts.items():
         write_text(name, text)
     return list(texts)
+
+
+def _disabled(section: Section) -> set[str]:
+    """Return the ids of kept landmarks that are not used.
+
+    Elements hold points only: it stands with the registration that put them there, the newest with landmarks.
+    """
+    for facts in (section.attrs.get("registration"), *reversed(section.attrs.get("registration_history") or [])):
+        try:
+            landmarks = facts["landmarks"] if facts else {"ids": []}
+            if landmarks["ids"]:
+                return {key for key, used in zip(landmarks["ids"], landmarks["enabled"], strict=True) if not used}
+        except (KeyError, TypeError, ValueError):  # damaged, which registering again mends
+            continue
+    return set()
 
 
 def _read(section: Section, path: Path, format: str | None) -> Found:
