@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import Ridge, RidgeCV
 
 from napari_st2msi.models.choose import least_flexible
 from napari_st2msi.models.inner import InnerFold
-from napari_st2msi.models.ridge import choose_alpha, fit_ridge, solve
+from napari_st2msi.models.ridge import choose_alpha, fit_ridge, left_out_errors, solve
 
 ALPHAS = np.geomspace(1, 1e7, 20)
 
@@ -90,3 +90,49 @@ def test_choice_prefers_the_least_flexible_of_equals():
 def test_no_features_at_all():
     _, y, folds = problem()
     np.testing.assert_allclose(fit_ridge(np.empty((120, 0)), y, ALPHAS, folds)(np.empty((2, 0))), [y.mean(axis=0)] * 2)
+
+
+@pytest.mark.parametrize("shape", [(60, 15), (30, 50)])
+def test_errors_of_spots_left_out_are_those_of_fits_without_them(shape):
+    x, y, _ = problem(*shape)
+    errors = left_out_errors(x, y, ALPHAS)
+    for number in (0, 9, 19):
+        missed = np.zeros(y.shape[1])
+        for spot in range(len(x)):
+            rest = np.arange(len(x)) != spot
+            missed += (Ridge(ALPHAS[number]).fit(x[rest], y[rest]).predict(x[[spot]])[0] - y[spot]) ** 2
+        np.testing.assert_allclose(errors[number], missed, rtol=1e-4)
+    np.testing.assert_allclose(errors[-1], ((y - y.mean(axis=0)) ** 2).sum(axis=0) * (len(x) / (len(x) - 1)) ** 2)
+
+
+def test_penalties_may_be_those_that_ridgecv_chooses():
+    x, y, _ = problem(n=200, r=30)
+    y += 5 * np.random.default_rng(3).normal(size=y.shape)
+    peer = RidgeCV(ALPHAS, alpha_per_target=True).fit(x, y)
+    fitted = fit_ridge(x, y, ALPHAS, [], spot_by_spot=True)
+    finite = np.isfinite(fitted.alpha)
+    assert finite.any()
+    np.testing.assert_allclose(fitted.alpha[finite], peer.alpha_[finite])
+    np.testing.assert_allclose(fitted.slope[:, finite], peer.coef_.T[:, finite], atol=1e-8)
+
+
+@pytest.mark.parametrize("shape", [(200, 12), (90, 120)])
+def test_partly_present_ions_are_solved_side_by_side(shape):
+    x, y, folds = problem(*shape)
+    present = np.random.default_rng(0).random(y.shape) < 0.6
+    folds = [
+        InnerFold(np.flatnonzero(np.arange(len(x)) % 4 != f), np.flatnonzero(np.arange(len(x)) % 4 == f))
+        for f in range(4)
+    ]
+    linear = fit_ridge(x, np.where(present, y, -1e4), ALPHAS, folds, present=present)
+    for ion in range(y.shape[1]):
+        rows = np.flatnonzero(present[:, ion])
+        place = np.full(len(x), -1)
+        place[rows] = np.arange(len(rows))
+        own = [InnerFold(*(place[part][place[part] >= 0] for part in fold[:2])) for fold in folds]
+        alone = fit_ridge(x[rows], y[rows][:, [ion]], ALPHAS, own)
+        # Where penalties hardly differ, a thousandth of an error may tip the choice by a step or two.
+        assert linear.alpha[ion] == alone.alpha[0] or abs(np.log10(linear.alpha[ion] / alone.alpha[0])) < 0.8
+        peer = Ridge(linear.alpha[ion]).fit(x[rows], y[rows, ion]) if np.isfinite(linear.alpha[ion]) else None
+        if peer is not None:
+            np.testing.assert_allclose(linear.slope[:, ion], peer.coef_, atol=1e-6)

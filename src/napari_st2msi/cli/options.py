@@ -35,6 +35,7 @@ _NAMES = {
     ("ions", "n_top"): "ions-n-top",
     ("ions", "normalisation"): "ions-normalisation",
     ("model", "name"): "model",
+    ("networks", "seed"): "network-seed",
 }
 
 
@@ -51,7 +52,7 @@ def parameters(home: str) -> list[inspect.Parameter]:
     ----------
     home
         ``opening``, ``roles`` (the part of it that says what is what in a section), or a section of
-        the recipe: ``pairing``, ``genes``, ``ions``, ``model``, ``evaluation``.
+        the recipe: ``pairing``, ``genes``, ``ions``, ``model``, ``networks``, ``evaluation``.
     """
     if home == "roles":
         fields = {name: Opening.model_fields[name] for name in _ROLES}

@@ -67,7 +67,7 @@ class Learner(Predictor):
         inputs = self._inputs(train, inputs_of(self.design_, train, values, context, cancelled))
         self.maps_: dict[str, Linear | Kernel | Chain] = {}
         self._learn(inputs, values, dense(train.ions.X) > 0, progress.part(0.05, 1.0), cancelled)
-        intensity = self.maps_["intensity"]
+        intensity = self.maps_.get("intensity")
         self.shares_: dict[str, NDArray[np.float64]] = {}
         if isinstance(intensity, Linear):
             k = len(self.ions_.var_)

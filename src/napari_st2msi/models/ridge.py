@@ -23,6 +23,7 @@ def fit_ridge(
     *,
     present: NDArray[np.bool_] | None = None,
     learned: NDArray[np.bool_] | None = None,
+    spot_by_spot: bool = False,
     progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> Linear:
@@ -44,6 +45,9 @@ def fit_ridge(
         (n, k) which spots count for which target; None counts all.
     learned
         (k,) which targets to learn; the others get their mean. None learns all.
+    spot_by_spot
+        Choose penalties by leaving out one spot at a time instead, where a target counts in all spots:
+        see `left_out_errors`.
     """
     k = targets.shape[1]
     weight = np.ones(targets.shape, dtype=bool) if present is None else present
@@ -57,7 +61,10 @@ def fit_ridge(
         progress(0.0, "intensity")
         y = targets[:, whole]
         with threads_for(_operations(features, y)):
-            alpha[whole] = choose_alpha(features, y, alphas, folds, cancelled=cancelled)
+            if spot_by_spot:
+                alpha[whole] = np.append(alphas, np.inf)[left_out_errors(features, y, alphas).argmin(axis=0)]
+            else:
+                alpha[whole] = choose_alpha(features, y, alphas, folds, cancelled=cancelled)
             slope[:, whole], intercept[whole] = solve(features, y, alpha[whole])
     if len(partly):
         y, w = targets[:, partly], weight[:, partly]
@@ -108,6 +115,41 @@ def path_errors(
         slope = moment / (values + alpha)[:, None]
         errors[number] = errors[-1] + ((gram @ slope - 2 * cross) * slope).sum(axis=0)
     return errors
+
+
+def left_out_errors(
+    x: NDArray[np.floating], y: NDArray[np.floating], alphas: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return (penalties + 1, k) summed squared errors with each spot left out; the last is that of the mean.
+
+    A spot's left-out error is its error in the fit to all, over 1 minus its leverage (Allen 1974,
+    doi:10.1080/00401706.1974.10489157), so nothing is fitted again. Neighbours of a spot stay in: on tissue
+    this flatters weak penalties.
+    """
+    n = len(x)
+    centred, rest = x - x.mean(axis=0), y - y.mean(axis=0)
+    values, vectors, _ = decompose(centred, rest)
+    real = values > values[-1] * 1e-13
+    values = values[real]
+    basis = centred @ (vectors[:, real] / np.sqrt(values)) if x.shape[1] <= n else _left(centred, vectors[:, real])
+    moment, power = basis.T @ rest, basis**2
+    errors = np.empty((len(alphas) + 1, y.shape[1]))
+    errors[-1] = (rest**2).sum(axis=0) * (n / max(n - 1, 1)) ** 2
+    # Differences of errors between penalties are far above single precision.
+    short, rest = basis.astype(np.float32), rest.astype(np.float32)
+    for number, alpha in enumerate(alphas):
+        kept = values / (values + alpha)
+        missed = rest - short @ (kept[:, None] * moment).astype(np.float32)
+        weight = 1.0 / np.maximum(1.0 - 1.0 / n - power @ kept, 1e-12) ** 2
+        missed *= missed
+        errors[number] = weight.astype(np.float32) @ missed
+    return errors
+
+
+def _left(x: NDArray[np.floating], right: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return left singular vectors from Xᵀ U, whose columns are as long as singular values."""
+    values = (right**2).sum(axis=0)
+    return x @ right / values
 
 
 def solve(

@@ -62,6 +62,7 @@ class Task:
             self.inputs.folds,
             present=self.present,
             learned=self.learned,
+            spot_by_spot=self.choices.penalties == "spots",
             progress=self.progress,
             cancelled=self.cancelled,
         )

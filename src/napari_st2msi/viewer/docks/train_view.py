@@ -89,6 +89,7 @@ MODEL_SHOWN: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "choose_threshold": lambda chosen: chosen["name"] == "two_stage" and chosen["combine"] == "mask",
     "alphas": lambda chosen: chosen["name"] == "two_stage" or _RIDGES(chosen),
     "n_alphas": lambda chosen: _RIDGES(chosen) or _among("lasso", "elastic_net")(chosen),
+    "penalties": _among("ridge", "kernel_ridge"),
     "l1_ratio": _among("elastic_net"),
     "most_components": _among("pls"),
     "n_landmarks": _among("kernel_ridge"),

@@ -1,0 +1,59 @@
+"""Where networks are trained: a CUDA GPU, Apple's, or the processor."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+
+from napari_st2msi.errors import ModelProblem
+
+#: Where to train. auto: the first of CUDA, MPS and CPU that there is.
+Device = Literal["auto", "cuda", "mps", "cpu"]
+#: full: 32 bits throughout. mixed: products in 16 bits where a GPU gains by it, otherwise as full.
+Precision = Literal["full", "mixed"]
+
+
+def there_is(device: str) -> bool:
+    """Return whether torch can compute on a device here."""
+    if device == "cuda":
+        return bool(torch.cuda.is_available())
+    if device == "mps":
+        return bool(torch.backends.mps.is_available())
+    return device == "cpu"
+
+
+def found(device: Device) -> str:
+    """Return the device to train on: ``cuda``, ``mps`` or ``cpu``.
+
+    Raises
+    ------
+    ModelProblem
+        The one asked for is not there.
+    """
+    if device == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if there_is(name))
+    if not there_is(device):
+        kind = "NVIDIA GPU (CUDA)" if device == "cuda" else "Apple GPU (MPS)"
+        raise ModelProblem(
+            f"torch finds no {kind} on this computer. Choose the device 'auto' or 'cpu', "
+            "or install the build of torch that is made for the GPU."
+        )
+    return device
+
+
+def fabric(device: Device = "auto", precision: Precision = "full") -> Any:
+    """Return the `lightning_fabric.Fabric` that trains on one device.
+
+    Raises
+    ------
+    ModelProblem
+        The device asked for is not there.
+    """
+    from lightning_fabric import Fabric
+
+    name = found(device)
+    bits: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    if precision == "mixed" and name == "cuda":
+        bits = "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+    return Fabric(accelerator=name, devices=1, precision=bits)

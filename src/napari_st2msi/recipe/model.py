@@ -1,0 +1,67 @@
+"""Which model, and its settings."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from napari_st2msi.recipe.choices import Choices
+
+
+class Model(Choices):
+    """Which model, and how its two stages are put together."""
+
+    name: str = Field("two_stage", title="Model", description="Name in the model registry.")
+    presence: Literal["logistic", "svm", "chain"] = Field(
+        "logistic",
+        title="Presence by",
+        description="For 'two_stage'. logistic: logistic regression for each ion; svm: linear support vector machine "
+        "for each ion; chain: logistic regressions, each of which also sees what the ones before it predict.",
+    )
+    intensity: Literal["ridge", "linear", "lasso", "elastic_net", "pls", "kernel_ridge", "banded_ridge"] = Field(
+        "ridge", title="Intensity by", description="For 'two_stage': the regression where the ion is present."
+    )
+    combine: Literal["product", "mask"] = Field(
+        "product",
+        title="Combine stages",
+        description="product: probability of presence × intensity; "
+        "mask: the intensity where presence is likelier than the threshold, else nothing.",
+    )
+    threshold: float = Field(
+        0.5, gt=0, lt=1, title="Presence threshold", description="For 'mask', and for precision, recall and F1."
+    )
+    choose_threshold: bool = Field(
+        False,
+        title="Choose thresholds",
+        description="For 'mask': each ion gets the threshold with the best F1 on inner folds instead.",
+    )
+    alphas: tuple[float, float] = Field(
+        (1e0, 1e7),
+        title="Ridge penalties",
+        description="Smallest and largest penalty tried; each ion gets its own, chosen inside the training spots.",
+    )
+    n_alphas: int = Field(20, ge=1, le=100, title="Penalties tried", description="On a logarithmic scale.")
+    penalties: Literal["folds", "spots"] = Field(
+        "folds",
+        title="Choose penalties on",
+        description="folds: sections or blocks of tissue held out; spots: for 'ridge', one spot left out at a time, "
+        "which is flattered by neighbours: for spots that are none.",
+    )
+    l1_ratio: float = Field(
+        0.5, gt=0, le=1, title="Share of lasso", description="For 'elastic_net': 1 is the lasso, near 0 is ridge."
+    )
+    most_components: int = Field(
+        40, ge=1, title="Most components", description="For the model 'pls': each ion gets its own number up to this."
+    )
+    n_landmarks: int = Field(
+        1000, ge=10, le=20_000, title="Landmarks", description="For 'kernel_ridge': training spots to compare with."
+    )
+    ensemble: int = Field(
+        3, ge=1, le=5, title="Networks", description="For 'mlp': averaged; each stops by other blocks of tissue."
+    )
+    width: int = Field(256, ge=1, le=8192, title="Width", description="For 'mlp': units of a hidden layer.")
+    depth: int = Field(2, ge=0, le=20, title="Depth", description="For 'mlp': how many residual blocks.")
+    dropout: float = Field(
+        0.3, ge=0, lt=1, title="Dropout", description="For 'mlp': share of hidden units left out at each step."
+    )

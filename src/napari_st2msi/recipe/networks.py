@@ -1,0 +1,27 @@
+"""How networks are trained."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from napari_st2msi.recipe.choices import Choices
+
+
+class Networks(Choices):
+    """How networks are trained."""
+
+    epochs: int = Field(60, ge=1, le=100_000, title="Epochs", description="At most so many.")
+    patience: int = Field(12, ge=1, title="Patience", description="Stop after so many epochs that bring nothing.")
+    batch: int = Field(128, ge=1, title="Minibatch", description="Spots in one step of learning.")
+    learning_rate: float = Field(
+        1e-3, gt=0, le=1, title="Learning rate", description="The highest; it rises, then falls."
+    )
+    device: Literal["auto", "cuda", "mps", "cpu"] = Field(
+        "auto", title="Device", description="auto: the GPU if torch finds one, else the processor."
+    )
+    precision: Literal["full", "mixed"] = Field(
+        "full", title="Precision", description="mixed: 16 bits where an NVIDIA GPU gains by it."
+    )
+    seed: int = Field(0, ge=0, title="Seed", description="Of their start, order of spots and dropout.")
