@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -113,9 +113,9 @@ class Simulation:
 
     choices: SampleChoices
     sections: list[Section]
-    truth: Truth
-    _specimens: list[Specimen]
-    _panel: IonPanel
+    truth: Truth = field(repr=False)
+    _specimens: list[Specimen] = field(repr=False)
+    _panel: IonPanel = field(repr=False)
 
     def paired(self) -> PairedDataset:
         """Return all spots with genes and ions, each ion measured on the spot's very area.
