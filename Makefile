@@ -36,7 +36,7 @@ lint: $(STAMPS)/dev
 
 # make bench BENCHMARKS=benchmarks/pairing.py runs one of them.
 BENCHMARKS := $(sort $(wildcard benchmarks/[a-z]*.py))
-bench: $(STAMPS)/bench window
+bench: $(STAMPS)/test window
 	failed=""; for each in $(BENCHMARKS); do \
 	  $(SCREEN) $(PYTHON) $$each || failed="$$failed $$each"; \
 	done; test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
@@ -49,7 +49,7 @@ screenshots: $(STAMPS)/test window
 constraints:
 	rm -rf build/constraints
 	$$(sh scripts/find-python.sh) -m venv build/constraints
-	build/constraints/bin/python -m pip install --quiet --editable ".[all,test,dev,bench]"
+	build/constraints/bin/python -m pip install --quiet --editable ".[all,test,dev]"
 	{ echo "# What CI installs: every direct and indirect requirement, pinned. Made by 'make constraints'."; \
 	  build/constraints/bin/python -m pip freeze --exclude-editable; } > constraints.txt.new
 	mv constraints.txt.new constraints.txt
@@ -61,7 +61,6 @@ $(PYTHON):
 # One install for each set of extras, again only when the requirements change.
 $(STAMPS)/test: EXTRAS := all,test
 $(STAMPS)/dev: EXTRAS := all,test,dev
-$(STAMPS)/bench: EXTRAS := all,test,bench
 $(STAMPS)/%: pyproject.toml constraints.txt | $(PYTHON)
 	@echo "Installing napari-st2msi[$(EXTRAS)] into $(VENV) (some minutes the first time)"
 	$(INSTALL) --editable ".[$(EXTRAS)]"

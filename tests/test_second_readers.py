@@ -105,7 +105,6 @@ def test_landmarks_of_both_sides_meet(written: tuple[Any, Any, str]) -> None:
 
 
 def test_napari_spatialdata_shows_it_aligned(written: tuple[Any, Any, str], make_napari_viewer: Any) -> None:
-    pytest.importorskip("napari_spatialdata", reason="napari-spatialdata, of the extra 'bench', is not installed")
     from napari.utils.events import EventedList
     from napari_spatialdata._viewer import SpatialDataViewer
 
@@ -128,9 +127,8 @@ def test_napari_spatialdata_shows_it_aligned(written: tuple[Any, Any, str], make
 def test_interactive_of_napari_spatialdata_adds_them(
     written: tuple[Any, Any, str], make_napari_viewer: Any, qtbot: Any
 ) -> None:
-    napari_spatialdata = pytest.importorskip(
-        "napari_spatialdata", reason="napari-spatialdata, of the extra 'bench', is not installed"
-    )
+    import napari_spatialdata
+
     sdata, facts, element = written
     viewer = make_napari_viewer()
     window = napari_spatialdata.Interactive(sdata, headless=True)
