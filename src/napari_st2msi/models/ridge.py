@@ -61,11 +61,12 @@ def fit_ridge(
         progress(0.0, "intensity")
         y = targets[:, whole]
         with threads_for(_operations(features, y)):
-            if spot_by_spot:
-                alpha[whole] = np.append(alphas, np.inf)[left_out_errors(features, y, alphas).argmin(axis=0)]
-            else:
+            if not spot_by_spot:
                 alpha[whole] = choose_alpha(features, y, alphas, folds, cancelled=cancelled)
-            slope[:, whole], intercept[whole] = solve(features, y, alpha[whole])
+            solver = Solver(features, y)
+            if spot_by_spot:
+                alpha[whole] = np.append(alphas, np.inf)[left_out_errors(solver, features, y, alphas).argmin(axis=0)]
+            slope[:, whole], intercept[whole] = solver(alpha[whole])
     if len(partly):
         y, w = targets[:, partly], weight[:, partly]
         part = progress.part(share, 1.0)
@@ -118,20 +119,25 @@ def path_errors(
 
 
 def left_out_errors(
-    x: NDArray[np.floating], y: NDArray[np.floating], alphas: NDArray[np.float64]
+    solver: Solver, x: NDArray[np.floating], y: NDArray[np.floating], alphas: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return (penalties + 1, k) summed squared errors with each spot left out; the last is that of the mean.
 
     A spot's left-out error is its error in the fit to all, over 1 minus its leverage (Allen 1974,
     doi:10.1080/00401706.1974.10489157), so nothing is fitted again. Neighbours of a spot stay in: on tissue
     this flatters weak penalties.
+
+    Parameters
+    ----------
+    solver
+        Made of `x` and `y`.
     """
     n = len(x)
-    centred, rest = x - x.mean(axis=0), y - y.mean(axis=0)
-    values, vectors, _ = decompose(centred, rest)
-    real = values > values[-1] * 1e-13
-    values = values[real]
-    basis = centred @ (vectors[:, real] / np.sqrt(values)) if x.shape[1] <= n else _left(centred, vectors[:, real])
+    centred, rest = x - solver.centre, y - solver.mean
+    real = solver.values > solver.values[-1] * 1e-13
+    values, vectors = solver.values[real], solver.vectors[:, real]
+    # The vectors are of unit length, or where spots are few as long as singular values.
+    basis = centred @ (vectors / (np.sqrt(values) if x.shape[1] <= n else values))
     moment, power = basis.T @ rest, basis**2
     errors = np.empty((len(alphas) + 1, y.shape[1]))
     errors[-1] = (rest**2).sum(axis=0) * (n / max(n - 1, 1)) ** 2
@@ -146,23 +152,33 @@ def left_out_errors(
     return errors
 
 
-def _left(x: NDArray[np.floating], right: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return left singular vectors from Xᵀ U, whose columns are as long as singular values."""
-    values = (right**2).sum(axis=0)
-    return x @ right / values
+class Solver:
+    """Ridge of many targets on the same features, for whatever penalties are asked.
+
+    Parameters
+    ----------
+    x, y
+        (n, r) features and (n, k) targets.
+    """
+
+    def __init__(self, x: NDArray[np.floating], y: NDArray[np.floating]) -> None:
+        self.centre, self.mean = x.mean(axis=0), y.mean(axis=0)
+        self.values, self.vectors, self.moment = decompose(x - self.centre, y - self.mean)
+
+    def __call__(self, alpha: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return slope (r, k) and intercept (k,) with one penalty a target."""
+        slope = np.zeros((len(self.centre), len(self.mean)))
+        finite = np.isfinite(alpha)
+        if finite.any():
+            slope[:, finite] = self.vectors @ (self.moment[:, finite] / (self.values[:, None] + alpha[finite]))
+        return slope, self.mean - self.centre @ slope
 
 
 def solve(
     x: NDArray[np.floating], y: NDArray[np.floating], alpha: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return slope (r, k) and intercept (k,) of ridge with one penalty a target."""
-    centre, mean = x.mean(axis=0), y.mean(axis=0)
-    slope = np.zeros((x.shape[1], y.shape[1]))
-    finite = np.isfinite(alpha)
-    if finite.any():
-        values, vectors, moment = decompose(x - centre, (y - mean)[:, finite])
-        slope[:, finite] = vectors @ (moment / (values[:, None] + alpha[finite]))
-    return slope, mean - centre @ slope
+    return Solver(x, y)(alpha)
 
 
 def decompose(
