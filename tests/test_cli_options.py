@@ -86,7 +86,7 @@ def test_settings_that_name_nothing(setting: str) -> None:
     [
         ({"genes_n_top": "many"}, [], "genes.n_top"),
         ({"genes_n_top": "0"}, [], "genes.n_top"),
-        ({"evaluation_protocol": "random"}, [], "evaluation.protocol"),
+        ({"evaluation_protocol": "lottery"}, [], "evaluation.protocol"),
         ({}, ["model.threshold=2"], "model.threshold"),
         ({}, ["model.threshold=[1"], "cannot be read"),
     ],

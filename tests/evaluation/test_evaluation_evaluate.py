@@ -107,6 +107,18 @@ def test_groups_and_tic():
     np.testing.assert_allclose(totals / np.median(totals), 1, rtol=0.2)
 
 
+def test_random_folds_flatter_what_knows_only_the_place_and_say_so():
+    data = planted(n_side=16)
+    x, y = data.xy.T / 100
+    data.ions.X[:, 0] = 200 + 100 * np.sin(x / 2.5) * np.cos(y / 2.5)
+    model = {"model": {"name": "coordinates"}}
+    leaky = cross_validate(data, Recipe.model_validate({**model, "evaluation": {"protocol": "random"}}))
+    honest = cross_validate(data, Recipe.model_validate({**model, "evaluation": {"block_um": 500}}))
+    assert leaky.flat().r2.iloc[0] > honest.flat().r2.iloc[0] + 0.2
+    assert "flatter" in leaky.protocol["note"]
+    assert "flatter" not in honest.protocol["note"]
+
+
 def test_spots_without_ions_are_left_out_and_said():
     data = planted(n_side=12)
     data.ions.X[:10] = np.nan

@@ -5,7 +5,7 @@ from sklearn.dummy import DummyRegressor
 from sklearn.model_selection import cross_val_score
 
 from napari_st2msi.errors import DataProblem, RecipeProblem
-from napari_st2msi.evaluation.splits import LeaveGroupOut, SpatialBlocks, make_folds
+from napari_st2msi.evaluation.splits import LeaveGroupOut, RandomSpots, SpatialBlocks, make_folds
 from napari_st2msi.recipe import Evaluation
 from planted import planted
 
@@ -57,6 +57,7 @@ def test_scikit_learn_accepts_them():
     ("choices", "words"),
     [
         ({"n_folds": 40}, "36 spots cannot go into 40 folds"),
+        ({"n_folds": 20, "protocol": "random"}, "36 spots cannot go into 20 folds"),
         ({"block_um": 5000}, "into 1 only"),
         ({"buffer_um": 1e5}, "leaves no spot to train on"),
         ({"protocol": "leave_group_out"}, "All spots have the same 'section'"),
@@ -71,6 +72,20 @@ def test_choices_that_do_not_fit(choices, words):
     data.genes.obs = data.genes.obs[["section", "coverage", "n_pixels", "lonely"]]
     with pytest.raises(RecipeProblem, match=words):
         make_folds(data, Evaluation(**choices))
+
+
+def test_random_spots_are_each_held_out_once_and_lie_beside_spots_that_train():
+    data = planted(n_side=12)
+    folds = make_folds(data, Evaluation(protocol="random", n_folds=4))
+    assert sorted(np.concatenate([fold.test for fold in folds])) == list(range(len(data)))
+    assert {len(fold.test) for fold in folds} == {36}
+    for fold in folds:
+        assert len(fold.train) == len(data) - len(fold.test)
+        assert np.median(cdist(data.xy[fold.test], data.xy[fold.train]).min(axis=1)) == 100
+    again, other = (make_folds(data, Evaluation(protocol="random", n_folds=4, seed=seed)) for seed in (0, 1))
+    assert (again[0].test == folds[0].test).all()
+    assert not np.array_equal(other[0].test, folds[0].test)
+    assert len(cross_val_score(DummyRegressor(), data.xy, np.arange(len(data)), cv=RandomSpots(3))) == 3
 
 
 def test_all_spots_on_one_place():

@@ -252,6 +252,12 @@ def _protocol(paired: PairedDataset, recipe: Recipe, n_folds: int, dropped: int)
             f"Squares of {side:,.0f} µm were held out in {n_folds} folds; "
             f"spots within {buffer:,.0f} µm of a held-out spot did not train."
         )
+    elif choices.protocol == "random":
+        facts["note"] = (
+            f"Single spots were held out at random in {n_folds} folds. The spots around each of them trained, and "
+            "neighbours resemble each other: these scores flatter every model that recognises a place, and do not say "
+            "what a model does on tissue it has not seen."
+        )
     else:
         facts["group"] = choices.group
         facts["note"] = f"Each '{choices.group}' was held out in turn, {n_folds} in all."

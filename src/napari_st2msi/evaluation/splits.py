@@ -1,4 +1,4 @@
-"""Splits that keep neighbours apart: blocks of tissue with a buffer, and whole groups."""
+"""Splits that keep neighbours apart (blocks of tissue with a buffer, whole groups), and one that does not."""
 
 from __future__ import annotations
 
@@ -160,6 +160,43 @@ class LeaveGroupOut:
             yield np.flatnonzero(labels != name), np.flatnonzero(labels == name)
 
 
+class RandomSpots:
+    """Hold out single spots at random, to show what such splits are worth: the spots around them train.
+
+    Works as a scikit-learn splitter: ``split(X)``. Neighbours resemble each other, so that scores are
+    flattered (Roberts et al. 2017, doi:10.1111/ecog.02881).
+
+    Parameters
+    ----------
+    n_folds
+        Into how many folds spots go, of sizes that differ by one at most.
+    seed
+        Of the order of spots.
+    """
+
+    def __init__(self, n_folds: int = 5, seed: int = 0) -> None:
+        self.n_folds, self.seed = n_folds, seed
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
+        """Return the number of folds."""
+        return self.n_folds
+
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Yield (train, test) positions.
+
+        Raises
+        ------
+        RecipeProblem
+            There are fewer than two spots a fold.
+        """
+        n = len(X)
+        if n < 2 * self.n_folds:
+            raise RecipeProblem(f"{n} spots cannot go into {self.n_folds} folds. Use fewer folds or more spots.")
+        fold = np.random.default_rng(self.seed).permutation(np.arange(n) % self.n_folds)
+        for number in range(self.n_folds):
+            yield np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+
+
 def make_folds(paired: PairedDataset, choices: Evaluation) -> list[Fold]:
     """Return the folds that a recipe asks for.
 
@@ -177,6 +214,9 @@ def make_folds(paired: PairedDataset, choices: Evaluation) -> list[Fold]:
         blocks = SpatialBlocks(choices.n_folds, choices.block_um, choices.buffer_um, choices.seed)
         splits = blocks.split(paired.xy, groups=paired.sections)
         return [Fold(f"fold {number}", *split) for number, split in enumerate(splits, 1)]
+    if choices.protocol == "random":
+        random = RandomSpots(choices.n_folds, choices.seed).split(paired.xy)
+        return [Fold(f"fold {number}", *split) for number, split in enumerate(random, 1)]
     labels = group_labels(paired, choices.group)
     splits = LeaveGroupOut(choices.group).split(paired.xy, groups=labels)
     return [Fold(str(labels[test[0]]), train, test) for train, test in splits]

@@ -110,6 +110,8 @@ def held_out(evaluation: Evaluation) -> str:
     protocol = evaluation.protocol
     if protocol["protocol"] == "leave_group_out":
         return f"one {protocol['group']} held out at a time"
+    if protocol["protocol"] == "random":
+        return f"random spots held out in {protocol['n_folds']} folds, which flatters"
     return f"blocks of {protocol['block_um']:,.0f} µm held out in {protocol['n_folds']} folds"
 
 
@@ -251,6 +253,8 @@ def _baselines(evaluation: Evaluation) -> str:
         if evaluation.protocol["protocol"] == "leave_group_out"
         else ""
     )
+    elif protocol["protocol"] == "random":
+        why = "Hold out blocks of tissue or whole sections for scores to rely on."
     return (
         "Fitted and scored on the same folds: the mean over training spots; a spot's total counts; the nearest "
         "training spots of the same section; a smooth field of the position in the section. None of them knows a "

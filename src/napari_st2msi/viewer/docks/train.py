@@ -74,9 +74,8 @@ class TrainDock(Dock):
                 choices={"group": group_choices([], recipe)},
                 shown_when={
                     "group": lambda chosen: chosen["protocol"] == "leave_group_out",
-                    **dict.fromkeys(
-                        ("n_folds", "block_um", "buffer_um", "seed"), lambda chosen: chosen["protocol"] == "blocks"
-                    ),
+                    **dict.fromkeys(("n_folds", "seed"), lambda chosen: chosen["protocol"] != "leave_group_out"),
+                    **dict.fromkeys(("block_um", "buffer_um"), lambda chosen: chosen["protocol"] == "blocks"),
                 },
             ),
             "model": RecipeForm(recipe.model, choices={"name": models}, shown_when=MODEL_SHOWN),

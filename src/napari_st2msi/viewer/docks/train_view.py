@@ -60,6 +60,8 @@ def protocol_in_words(protocol: Protocol) -> str:
     side = "" if protocol.block_um is None else f" of {protocol.block_um:g} µm"
     return f"blocks{side} in {protocol.n_folds} folds"
 
+    if protocol.protocol == "random":
+        return f"random spots in {protocol.n_folds} folds, flattered"
 
 #: When a choice about genes matters, by what else was chosen.
 GENES_SHOWN: dict[str, Callable[[Mapping[str, Any]], bool]] = {

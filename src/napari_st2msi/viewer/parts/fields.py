@@ -42,6 +42,7 @@ _WORDS = {
     "rms": "RMS",
     "blocks": "blocks of tissue",
     "leave_group_out": "whole groups",
+    "random": "random spots (flattered)",
     "product": "presence × intensity",
     "mask": "intensity where present",
     "spatial": "spatially structured",
