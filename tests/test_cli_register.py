@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +17,9 @@ from typer.testing import CliRunner, Result
 
 import napari_st2msi as st2msi
 from napari_st2msi.cli.app import app
+from napari_st2msi.io import store
 from napari_st2msi.registration import automatic
-from napari_st2msi.registration.landmark_files import find_landmarks
+from napari_st2msi.registration.landmark_files import find_landmarks, write_landmarks
 from napari_st2msi.registration.landmarks import Landmarks
 from napari_st2msi.registration.registration import Registration, Trust
 from napari_st2msi.registration.transforms import Affine
@@ -102,7 +106,7 @@ def test_report_overlay_and_field_are_written(sections: Path) -> None:
         "--out",
         sections / "o",
     )
-    assert facts["files"] == {"report": str(report), "overlay": str(overlay), "displacement": str(field)}
+    assert facts["files"] == {"displacement": str(field), "overlay": str(overlay), "report": str(report)}
     said = json.loads(report.read_text(encoding="utf-8"))
     assert said["section"] == "first"
     assert said["kept"] is True
@@ -175,26 +179,92 @@ def test_a_batch_needs_a_folder_of_landmarks(sections: Path) -> None:
     assert "Name the file 'first.csv'" in words
 
 
+def test_other_formats_in_a_folder_of_landmarks(sections: Path) -> None:
+    """Of elastix the moving side is named like the section, of spatialdata the zarr; a zarr is one set, not many."""
+    first, picked = sections / "first.zarr", sections / "picked"
+    section = st2msi.open_section(first)
+    landmarks = find_landmarks(section)
+    (picked / "first.csv").unlink()
+    write_landmarks(section, landmarks, picked / "first.txt", "elastix")
+    elastix = result(first, "--landmarks", picked)
+    (picked / "first_moving.txt").unlink()
+    zarr = write_landmarks(section, landmarks, picked / "first.zarr")[0]
+    assert result(first, "--landmarks", picked)["fingerprint"] == elastix["fingerprint"]
+    assert "Give a folder" in refused(first, sections / "second.zarr", "--landmarks", zarr)
+
+
+def test_one_name_for_many_sections(sections: Path) -> None:
+    assert "--name" in refused(sections / "first.zarr", sections / "second.zarr", "--name", "one")
+
+
+# -- stopping -------------------------------------------------------------------------------------
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("accept", [(), ("--accept-untrusted",)])
+def test_stopping_writes_nothing(sections: Path, monkeypatch: pytest.MonkeyPatch, accept: tuple[str, ...]) -> None:
+    """Not even the best so far, which the search returns where it is stopped."""
+    before = content(sections)
+
+    def propose(*_: Any, **__: Any) -> Registration:
+        signal.raise_signal(signal.SIGINT)
+        return by_images(trusted=False)
+
+    monkeypatch.setattr(automatic, "propose", propose)
+    asked = ("--report", sections / "a.json", "--overlay", sections / "a.png", "--displacement", sections / "a.mha")
+    done = run(sections / "first.zarr", "--automatic", *asked, *accept)
+    assert done.exit_code == 130
+    assert "Stopped. Nothing was changed." in done.stderr
+    assert content(sections) == before
+
+
+def test_stopping_a_batch_says_what_was_done(sections: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def propose(section: st2msi.Section, *_: Any, **__: Any) -> Registration:
+        if section.name == "second":
+            signal.raise_signal(signal.SIGINT)
+        return by_images(trusted=True)
+
+    monkeypatch.setattr(automatic, "propose", propose)
+    shutil.copytree(sections / "first.zarr", sections / "third.zarr")
+    done = run(*(sections / f"{name}.zarr" for name in ("first", "second", "third")), "--automatic")
+    assert done.exit_code == 130
+    assert "Registered before: first.zarr. Not registered: second.zarr, third.zarr." in " ".join(done.stderr.split())
+    assert st2msi.open_section(sections / "first.zarr").registered
+    assert not st2msi.open_section(sections / "third.zarr").registered
+
+
 # -- automatic ------------------------------------------------------------------------------------
+
+
+def by_images(*, trusted: bool) -> Registration:
+    """What the search returns, without searching."""
+    none = Landmarks((), np.zeros((0, 2)), np.zeros((0, 2)))
+    trust = Trust(trusted, ("Reasons.",), {"dice": 0.5, "expected_error_um": 12.0})
+    return Registration(none, Affine(np.eye(3)), np.zeros(0), np.zeros(0), source="automatic", trust=trust)
+
+
+def test_a_batch_says_how_far_off_each_is(sections: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(automatic, "propose", lambda *_, **__: by_images(trusted=True))
+    shown = run(sections / "first.zarr", sections / "second.zarr", "--automatic")
+    assert shown.exit_code == 0, shown.stderr
+    assert shown.stdout.count("affine, an error of about 12 µm expected") == 2
 
 
 def test_what_is_not_trusted_is_not_kept(sections: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = sections / "first.zarr"
 
-    def propose(section: st2msi.Section, *_: Any, **__: Any) -> Registration:
-        none = Landmarks((), np.zeros((0, 2)), np.zeros((0, 2)))
-        trust = Trust(False, ("Both sides are too dark.",), {"dice": 0.5})
-        return Registration(none, Affine(np.eye(3)), np.zeros(0), np.zeros(0), source="automatic", trust=trust)
-
-    monkeypatch.setattr(automatic, "propose", propose)
+    monkeypatch.setattr(automatic, "propose", lambda *_, **__: by_images(trusted=False))
     words = refused(first, "--automatic", "--overlay", sections / "a.png", "--report", sections / "a.json")
     assert "not trusted" in words
-    assert "too dark" in words
+    assert "Reasons." in words
     assert "--accept-untrusted" in words
     assert (sections / "a.png").exists()
     said = json.loads((sections / "a.json").read_text(encoding="utf-8"))
     assert said["kept"] is False
-    assert said["trust"]["measures"] == {"dice": 0.5}
+    assert said["trust"]["measures"] == {"dice": 0.5, "expected_error_um": 12.0}
     assert not st2msi.open_section(first).registered
     shown = run(first, "--automatic", "--accept-untrusted")
     assert shown.exit_code == 0, shown.stderr
@@ -265,3 +335,56 @@ def test_places_that_cannot_be(sections: Path) -> None:
     assert "nothing.zarr" in refused(sections / "nothing.zarr")
     (sections / "file").write_text("", encoding="utf-8")
     assert "cannot be a folder" in refused(first, sections / "second.zarr", "--report", sections / "file")
+    assert "--report writes .json" in refused(first, "--report", sections / "report.txt")
+    assert "nothing else belongs into it" in refused(first, "--report", first / "report.json")
+
+
+def test_the_report_does_not_replace_the_landmarks(sections: Path) -> None:
+    picked = write_landmarks(
+        st2msi.open_section(sections / "first.zarr"), find_landmarks(st2msi.open_section(sections / "first.zarr")),
+        sections / "picked" / "first.json",
+    )[0]  # fmt: skip
+    before = picked.read_bytes()
+    (sections / "picked" / "first.csv").unlink()
+    words = refused(sections / "first.zarr", "--landmarks", sections / "picked", "--report", sections / "picked")
+    assert "take the place of the landmarks" in words
+    assert picked.read_bytes() == before
+
+
+def test_what_cannot_be_updated_is_refused_before_the_work(sections: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(automatic, "propose", lambda *_, **__: pytest.fail("began"))
+    section = st2msi.open_section(sections / "first.zarr")
+    section.st.write_h5ad(sections / "st.h5ad")
+    assert "by --out" in refused(sections / "st.h5ad", "--automatic")
+    monkeypatch.setattr(os, "access", lambda _, mode: mode != os.W_OK)
+    assert "You may not write" in refused(sections / "first.zarr", "--automatic")
+
+
+def test_a_full_disk(sections: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The section stays, nothing half is left, and no report says that it was kept."""
+    before = content(sections)
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(store, "_update", full)
+    words = refused(sections / "first.zarr", "--report", sections / "report.json")
+    assert "The disk is full" in words
+    assert content(sections) == before
+    monkeypatch.undo()
+    monkeypatch.setattr(os, "replace", full)
+    assert "The disk is full" in refused(sections / "first.zarr", "--overlay", sections / "overlay.png")
+    assert content(sections) == before
+
+
+def test_a_disk_that_cannot_be_written(sections: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It refuses even to take away what is not there."""
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    for name in ("unlink", "mkdir", "write_text", "write_bytes"):
+        monkeypatch.setattr(Path, name, refuse)
+    assert "You may not write" in refused(sections / "first.zarr")
+    for option, name in (("--report", "a.json"), ("--overlay", "a.png"), ("--displacement", "a.mha")):
+        assert "You may not write" in refused(sections / "first.zarr", option, sections / name)

@@ -9,10 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from napari_st2msi.cli.console import USERS_PROBLEM, Run, written
-from napari_st2msi.cli.registering_files import Places, check_places, file_of, places_of, write_beside
+from napari_st2msi.cli.registering_files import (
+    Places,
+    check_kept,
+    check_places,
+    file_of,
+    places_of,
+    write_beside,
+    write_report,
+)
 from napari_st2msi.cli.sections import OverwriteOption, open_path
 from napari_st2msi.errors import GeometryProblem, RecipeProblem, St2msiError
 from napari_st2msi.io.opening import Opening
+from napari_st2msi.progress import Cancelled, check
 
 if TYPE_CHECKING:
     from napari_st2msi.registration.landmarks import Landmarks
@@ -121,27 +130,37 @@ def register(
     choices = Choices(transform, _MIRRORED[mirrored], automatic, refine, accept_untrusted)
     _check(choices, landmarks)
     several = len(paths) > 1
+    if several and opening.name:
+        raise RecipeProblem("--name is the name of one section, and there are several. Leave it out.")
     places = [places_of(path, several, landmarks, out, report, overlay, displacement) for path in paths]
     check_places(places, several, overwrite)
-    if not several:
+    if several:
+        _many(places, choices, overwrite, opening, run)
+    else:
         facts, lines = _one(places[0], choices, overwrite, opening, run)
         run.result(facts, lines=lines)
-        return
-    done, failed = [], {}
+
+
+def _many(places: list[Places], choices: Choices, overwrite: bool, opening: Opening, run: Run) -> None:
+    """Register one section after the other; what fails does not stop the others."""
+    done: dict[str, dict[str, Any]] = {}
+    failed: dict[str, str] = {}
     for place in places:
         name = place.section.name
         try:
-            facts, lines = _one(place, choices, overwrite, opening, run)
+            check(run.cancelled)
+            done[name], _ = _one(place, choices, overwrite, opening, run)
         except St2msiError as error:
             failed[name] = str(error)
-            run.say(f"{name}: {error}")
-        else:
-            done.append({"file": name} | facts)
-            run.say(f"{name}: {lines['left out']}")
-    summary: dict[str, Any] = {one["file"]: _in_short(one) for one in done}
+        except Cancelled as stop:
+            rest = [each.section.name for each in places if each.section.name not in done]
+            before = f" Registered before: {', '.join(done)}." if done else ""
+            raise Cancelled(f"Stopped.{before} Not registered: {', '.join(rest)}.") from stop
+        run.say(f"{name}: {failed[name] if name in failed else _in_short(done[name])}")
+    summary: dict[str, Any] = {name: _in_short(facts) for name, facts in done.items()}
     if failed:
         summary["not registered"] = [f"{name}: {why}" for name, why in failed.items()]
-    run.result({"sections": done, "failed": failed}, lines=summary)
+    run.result({"sections": [{"file": name} | facts for name, facts in done.items()], "failed": failed}, lines=summary)
     if failed:
         raise typer.Exit(USERS_PROBLEM)
 
@@ -153,23 +172,30 @@ def _one(
     from napari_st2msi.pipeline import apply_registration, save
 
     section = open_path(places.section, None, opening, run)
+    check_kept(places)
     notes: list[str] = []
     found = _landmarks(section, places, choices, notes)
     registration = (
         _automatic(section, found, choices, run) if choices.automatic else _by_landmarks(section, found, choices)
     )
-    facts = {**registration.to_dict(), "section": section.name, "notes": notes}
-    trusted = registration.trust is None or registration.trust.trusted
-    kept = trusted or choices.accept_untrusted
-    files = write_beside(places, section, registration, facts | {"kept": kept}, run)
+    kept = choices.accept_untrusted or registration.trust is None or registration.trust.trusted
+    if kept:
+        apply_registration(section, registration)
+    # Whoever stops it wants nothing written, not even the best so far.
+    check(run.cancelled)
+    files = write_beside(places, section, registration, run)
+    facts = {**registration.to_dict(), "section": section.name, "notes": notes, "kept": kept}
+    if kept:
+        run.say(f"Writing {written(places.out or places.section)} …")
+        facts["path"] = str(save(section, places.out, overwrite=overwrite))
+        notes += _stale(section)
+    if places.report is not None:
+        files["report"] = write_report(places.report, facts)
+    facts["files"] = {name: str(path) for name, path in files.items()}
     if not kept:
         raise GeometryProblem(_untrusted(registration, files))
-    apply_registration(section, registration)
-    run.say(f"Writing {written(places.out or places.section)} …")
-    where = save(section, places.out, overwrite=overwrite)
-    notes += _stale(section)
-    lines = _lines(registration, notes) | {"written to": [written(where), *map(written, files.values())]}
-    return facts | {"path": str(where), "files": {name: str(path) for name, path in files.items()}}, lines
+    lines = _lines(registration, notes) | {"written to": [written(facts["path"]), *map(written, files.values())]}
+    return facts, lines
 
 
 def _by_landmarks(section: Section, found: Landmarks | None, choices: Choices) -> Registration:
@@ -239,8 +265,6 @@ def _lines(registration: Registration, notes: list[str]) -> dict[str, Any]:
         lines["left out"] = _left_out(registration.left_out)
         if registration.source == "landmarks":
             lines["in sample"] = f"{registration.rms_um:,.0f} µm (root mean square; it flatters)"
-    else:
-        lines["left out"] = "no landmarks to leave out"
     tried = [
         f"{one.label}: {one.score_um:,.0f} µm left out{' (chosen)' if one.chosen else ''}"
         for one in registration.candidates
@@ -263,7 +287,16 @@ def _repeats(words: str, registration: Registration) -> bool:
 
 
 def _in_short(facts: dict[str, Any]) -> str:
-    error = facts["left_out"]["median"]
-    missed = "" if error is None else f", left out missed by {error:,.0f} µm (median)"
-    warned = len(facts["warnings"])
-    return f"{facts['transform']['kind']}{missed}" + (f", {warned} warning{'s' * (warned > 1)}" if warned else "")
+    from napari_st2msi.registration.transforms import transform_class
+
+    error, trust = facts["left_out"]["median"], facts["trust"]
+    words = [transform_class(facts["transform"]["kind"]).label]
+    if error is not None:
+        words.append(f"left out missed by {error:,.0f} µm (median)")
+    elif trust is not None and trust["measures"].get("expected_error_um") is not None:
+        words.append(f"an error of about {trust['measures']['expected_error_um']:,.0f} µm expected")
+    if trust is not None and not trust["trusted"]:
+        words.append("not trusted")
+    if warned := len(facts["warnings"]):
+        words.append(f"{warned} warning{'s' * (warned > 1)}")
+    return ", ".join(words)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import FileProblem, GeometryProblem
-from napari_st2msi.io.store import in_words
+from napari_st2msi.io.one_file import replacing
 from napari_st2msi.progress import Progress, check, never
 from napari_st2msi.registration.registration import Registration
 from napari_st2msi.registration.transforms import Transform
@@ -201,20 +201,14 @@ def _write(vectors: NDArray[np.float64], low: NDArray[np.float64], spacing: floa
     image.SetOrigin(low.tolist())
     image.SetSpacing((spacing, spacing))
     image.SetMetaData("units", "um")
-    new = target.parent / f".{target.stem}.st2msi-new{target.suffix.lower()}"
     try:
-        # ITK tells in many words what went wrong, and of a full disk nothing: try the place, and weigh the file.
-        new.write_bytes(b"")
-        sitk.WriteImage(image, str(new), useCompression=False)
-        if new.stat().st_size < vectors.nbytes:
-            raise FileProblem(
-                f"The disk is full: '{target}' was not written, and what was there is unchanged. Free some space."
-            )
-        os.replace(new, target)
-    except OSError as error:
-        raise FileProblem(in_words(error, target)) from error
+        with replacing(target) as new:
+            # ITK tells in many words what went wrong, and of a full disk nothing: try the place, and weigh the file.
+            new.write_bytes(b"")
+            sitk.WriteImage(image, str(new), useCompression=False)
+            if new.stat().st_size < vectors.nbytes:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except RuntimeError as error:
-        raise FileProblem(f"'{target}' could not be written. What was there is unchanged.") from error
-    finally:
-        with suppress(OSError):
-            new.unlink(missing_ok=True)
+        raise FileProblem(
+            f"'{target}' could not be written, perhaps because the disk is full. What was there is unchanged."
+        ) from error

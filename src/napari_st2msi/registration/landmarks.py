@@ -50,7 +50,8 @@ class Landmarks:
                 f"for {n} names. Each needs one point on either side."
             )
         if len(set(self.ids)) < n:
-            raise DataProblem("Some landmarks have the same id. Give each its own.")
+            twice = next(key for key in self.ids if self.ids.count(key) > 1)
+            raise DataProblem(f"Several landmarks are called '{twice}'. Give each a name of its own.")
         for side, xy in (("MSI", self.moving), ("ST", self.fixed)):
             missing = np.flatnonzero(~np.isfinite(xy).all(axis=1))
             if len(missing):

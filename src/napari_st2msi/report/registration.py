@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_st2msi.errors import DataProblem, FileProblem
+from napari_st2msi.errors import DataProblem
+from napari_st2msi.io.one_file import replacing
 from napari_st2msi.registration.overlay import Overlay
 from napari_st2msi.registration.registration import Registration
 from napari_st2msi.registration.views import View, msi_view, st_view, st_views
@@ -64,13 +64,8 @@ def write_overlay(
     """
     path = Path(path).expanduser()
     content = png(overlay_figure(section, registration, fixed=fixed, moving=moving))
-    beside = path.with_name(f".{path.name}.st2msi-new")
-    try:
+    with replacing(path) as beside:
         beside.write_bytes(content)
-        os.replace(beside, path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise FileProblem(f"'{path}' could not be written: {error.strerror or error}.") from error
     return path
 
 

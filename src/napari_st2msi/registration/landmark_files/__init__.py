@@ -31,7 +31,7 @@ from napari_st2msi.errors import DataProblem, FileProblem, RecipeProblem
 from napari_st2msi.registration.landmark_files import bigwarp, elastix, elements, magpie, own, table
 from napari_st2msi.registration.landmark_files.found import Found
 from napari_st2msi.registration.landmark_files.places import from_um, landmarks_in_um
-from napari_st2msi.registration.landmark_files.text import cells, read_text, write_text
+from napari_st2msi.registration.landmark_files.text import cells, read_text, write_texts
 from napari_st2msi.registration.landmarks import Landmarks
 from napari_st2msi.section import Section
 
@@ -173,8 +173,7 @@ def write_landmarks(
         elements.write(landmarks, path)
         return [path]
     texts = elastix.write(landmarks, path) if format == "elastix" else {path: _text(section, landmarks, format)}
-    for name, text in texts.items():
-        write_text(name, text)
+    write_texts(texts)
     return list(texts)
 
 
@@ -207,7 +206,7 @@ def _read(section: Section, path: Path, format: str | None) -> Found:
     if format == "bigwarp" or (format is None and bigwarp.is_bigwarp(rows)):
         return bigwarp.read(rows, path.name)
     if format == "magpie" or (format is None and magpie.is_magpie(rows[0])):
-        return magpie.read(path)
+        return magpie.read(rows, path.name)
     if format in ("json", "spatialdata"):
         raise FileProblem(f"'{path.name}' is not of the format {FORMATS[format]}.")
     return table.read(rows, path.name)
@@ -218,6 +217,8 @@ def _from_json(text: str, name: str, section: Section) -> Found:
         facts: Any = json.loads(text)
     except json.JSONDecodeError as error:
         raise FileProblem(f"'{name}' is damaged: no JSON after line {error.lineno}.") from error
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, brackets by the thousand
+        raise FileProblem(f"'{name}' is damaged. Choose another file.") from error
     if own.is_own(facts):
         return own.read(facts, name, section.name)
     if bigwarp.is_project(facts):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from napari_st2msi.errors import DataProblem
 from napari_st2msi.registration.landmark_files.found import Found
-from napari_st2msi.registration.landmark_files.text import number
+from napari_st2msi.registration.landmark_files.text import number, unique
 from napari_st2msi.registration.landmarks import Landmarks
 
 _WIDTHS = {6: (2, 2), 7: (3, 2), 8: (2, 3), 9: (3, 3)}  # cells of a row: where coordinates begin, and how many
@@ -95,12 +95,13 @@ def _landmarks_of(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _found(ids: list[str], active: NDArray[np.bool_], moving: NDArray[np.float64], fixed: NDArray[np.float64]) -> Found:
-    notes = []
+    names, renamed = unique(ids)
+    notes = [*renamed]
     complete = np.all(np.isfinite(np.hstack([moving, fixed])), axis=1).astype(bool)
     if not complete.all():
         notes.append(f"{int((~complete).sum())} landmarks of BigWarp have no counterpart yet and are left out.")
     moving, fixed = moving[complete], fixed[complete]
     if any(depth.size and depth.max() > depth.min() for depth in (moving[:, 2:], fixed[:, 2:])):
         notes.append("These landmarks are in 3D; their z is left out.")
-    kept = tuple(key for key, there in zip(ids, complete, strict=True) if there)
+    kept = tuple(key for key, there in zip(names, complete, strict=True) if there)
     return Found(moving[:, :2], fixed[:, :2], kept, active[complete], ("unsaid", "unsaid"), tuple(notes))

@@ -86,7 +86,7 @@ def _in_case_of(model: str, word: str) -> str:
 
 
 def _read_one(path: Path) -> tuple[NDArray[np.float64], Unit]:
-    kind, *rest = read_text(path).split("\n")
+    kind, *rest = read_text(path).strip().split("\n")
     unit = _UNITS.get(kind.strip().lower())
     lines = [line.split() for line in rest if line.strip()]
     if unit is None or not lines or len(lines[0]) != 1 or not lines[0][0].isdigit():

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from napari_st2msi.errors import DataProblem, FileProblem
 from napari_st2msi.io.landmarks import FIXED, MOVING, landmark_elements
-from napari_st2msi.io.store import is_store, read_store
+from napari_st2msi.io.store import in_words, is_store, read_store, recover
 from napari_st2msi.registration.landmark_files.found import Found
 from napari_st2msi.registration.landmarks import Landmarks
 from napari_st2msi.section import MSI_SYSTEM, SYSTEM, Section
@@ -102,6 +102,7 @@ def write(landmarks: Landmarks, path: Path) -> None:
             "landmarks in the section itself, register and save it."
         )
     new, old = (path.with_name(f".{path.name}.st2msi-{word}") for word in ("new", "old"))
+    recover(path)
     for left_over in (new, old):
         shutil.rmtree(left_over, ignore_errors=True)
     try:
@@ -110,10 +111,9 @@ def write(landmarks: Landmarks, path: Path) -> None:
             os.rename(path, old)
         os.rename(new, path)
     except OSError as error:
-        if old.exists() and not path.exists():
-            os.rename(old, path)
-        raise FileProblem(f"'{path}' could not be written: {error.strerror or error}.") from error
+        raise FileProblem(in_words(error, path)) from error
     finally:
+        recover(path)
         for left_over in (new, old):
             shutil.rmtree(left_over, ignore_errors=True)
 

@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_st2msi.io.magpie import LANDMARK_COLUMNS, read_landmarks_csv
+from napari_st2msi.errors import DataProblem
+from napari_st2msi.io.magpie import LANDMARK_COLUMNS
 from napari_st2msi.registration.landmark_files.found import Found
+from napari_st2msi.registration.landmark_files.text import numbers
+
+_TITLES = tuple(column.lower() for column in LANDMARK_COLUMNS)
 
 
 def is_magpie(header: list[str]) -> bool:
     """Tell whether a header names any of MAGPIE's columns."""
-    return bool(set(LANDMARK_COLUMNS) & set(header))
+    return bool({*_TITLES} & {title.lower() for title in header})
 
 
-def read(path: Path) -> Found:
-    """Return the pairs of a file.
+def read(rows: list[list[str]], name: str) -> Found:
+    """Return the pairs of a table.
 
     Raises
     ------
-    FileProblem, DataProblem
-        It cannot be read, lacks a column, or holds something else than numbers.
+    DataProblem
+        A column is missing or there twice, or a value is not a number.
     """
-    moving, fixed = read_landmarks_csv(path)
-    return Found(moving, fixed, units=("magpie", "magpie"))
+    header, body = [title.lower() for title in rows[0]], rows[1:]
+    wrong = [column for column, title in zip(LANDMARK_COLUMNS, _TITLES, strict=True) if header.count(title) != 1]
+    if wrong:
+        raise DataProblem(
+            f"'{name}' has no single column {', '.join(wrong)}. MAGPIE writes {', '.join(LANDMARK_COLUMNS)}, each once."
+        )
+    columns = {column: header.index(title) for column, title in zip(LANDMARK_COLUMNS, _TITLES, strict=True)}
+    points = numbers(body, columns, name)
+    return Found(points[:, :2], points[:, 2:], units=("magpie", "magpie"))
 
 
 def write(moving: NDArray[np.float64], fixed: NDArray[np.float64]) -> str:

@@ -36,7 +36,7 @@ def read(facts: dict[str, Any], name: str, section: str) -> Found:
         kept = facts["landmarks"]
         try:
             landmarks = Landmarks.from_dict(kept)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise damaged from error
         return Found(landmarks.moving, landmarks.fixed, landmarks.ids, landmarks.enabled)
     version = facts.get("version")
@@ -50,7 +50,7 @@ def read(facts: dict[str, Any], name: str, section: str) -> Found:
         sides = [[[_coordinate(value) for value in pair[side]] for pair in pairs] for side in ("msi", "st")]
         moving, fixed = (np.asarray(side, dtype=np.float64).reshape(len(pairs), 2) for side in sides)
         enabled = np.array([pair.get("enabled", True) is True for pair in pairs], dtype=bool)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise damaged from error
     return Found(moving, fixed, ids, enabled, notes=_of_another(facts.get("section"), section))
 

@@ -132,8 +132,9 @@ def _times_as_long(moving: NDArray[np.float64], fixed: NDArray[np.float64]) -> f
     """Return how much farther apart points are on the fixed side; 1 where they are all in one place."""
     if len(moving) < 2:
         return 1.0
-    one, other = (float(np.linalg.norm(xy - xy.mean(axis=0))) for xy in (moving, fixed))
-    return other / one if one > 0 and other > 0 else 1.0
+    with np.errstate(over="ignore", invalid="ignore"):  # of what is no place on a slide
+        one, other = (float(np.hypot(*(xy - xy.mean(axis=0)).T).mean()) for xy in (moving, fixed))
+    return other / one if 0 < one < np.inf and 0 < other < np.inf else 1.0
 
 
 def _cover(xy: NDArray[np.float64], box: _Box | None) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 
 from napari_st2msi.errors import DataProblem
 from napari_st2msi.registration.landmark_files.found import Found, Unit
-from napari_st2msi.registration.landmark_files.text import numbers
+from napari_st2msi.registration.landmark_files.text import numbers, unique
 from napari_st2msi.registration.landmarks import Landmarks
 
 #: Columns that we write: a name, both points in µm, and whether the pair is used.
@@ -60,10 +60,10 @@ def read(rows: list[list[str]], name: str) -> Found:
     points = numbers(body, {column: places[column] for column in _POINTS}, name)
     by_name = {title.lower(): at for at, title in enumerate(header)}
     key = next((by_name[title] for title in _IDS if title in by_name), None)
-    ids = () if key is None else tuple(row[key] if key < len(row) else "" for row in body)
+    ids, notes = ((), ()) if key is None else unique([row[key] if key < len(row) else "" for row in body])
     flag = next((by_name[title] for title in _ENABLED if title in by_name), None)
     enabled = None if flag is None else np.array([_used(row, flag, name, header) for row in body], dtype=bool)
-    return Found(points[:, :2], points[:, 2:], ids, enabled, (units["msi_x_um"], units["st_x_um"]))
+    return Found(points[:, :2], points[:, 2:], ids, enabled, (units["msi_x_um"], units["st_x_um"]), notes)
 
 
 def write(landmarks: Landmarks) -> str:

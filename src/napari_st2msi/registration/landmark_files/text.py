@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
-import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import DataProblem, FileProblem
+from napari_st2msi.io.one_file import replacing
 
 # A thousand landmarks are 100 kB: what is larger is something else.
 _MOST_BYTES = 20_000_000
@@ -27,11 +30,13 @@ def read_text(path: Path) -> str:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise FileProblem(f"'{path}' is too large for a file of landmarks. Choose another one.")
-        text = path.read_text(encoding="utf-8-sig")
+        text = _decoded(path.read_bytes())
     except OSError as error:
         raise FileProblem(f"The landmarks in '{path}' cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
         raise FileProblem(f"The landmarks in '{path}' cannot be read: it is not a text file.") from error
+    if any(character < " " and not character.isspace() for character in text):
+        raise FileProblem(f"The landmarks in '{path}' cannot be read: it is not a text file.")
     if not text.strip():
         raise FileProblem(f"The landmarks in '{path}' cannot be read: the file is empty.")
     return text
@@ -40,7 +45,7 @@ def read_text(path: Path) -> str:
 def cells(text: str) -> list[list[str]]:
     """Return the rows of a table, cells without blanks and quotes; commas, semicolons or tabs part them."""
     lines = [line for line in text.splitlines() if line.strip()]
-    separator = max(",;\t", key=lines[0].count)
+    separator = max(",;\t", key=re.sub('"[^"]*"', "", lines[0]).count)
     return [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=separator, skipinitialspace=True)]
 
 
@@ -75,18 +80,41 @@ def numbers(rows: Sequence[Sequence[str]], columns: dict[str, int], name: str) -
     return found
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file: at any moment, the old content is there or the new.
+def write_texts(texts: Mapping[Path, str]) -> None:
+    """Write text files: at any moment, the old content is there or the new.
 
     Raises
     ------
     FileProblem
-        The folder is missing or may not be written, or the disk is full.
+        The folder is missing or may not be written, or the disk is full. No file has changed.
     """
-    beside = path.with_name(f".{path.name}.st2msi-new")
+    with ExitStack() as files:
+        for path, text in texts.items():
+            files.enter_context(replacing(path)).write_text(text, encoding="utf-8", newline="\n")
+
+
+def _decoded(content: bytes) -> str:
+    """Return text in UTF-8, in what spreadsheets call Unicode (UTF-16), or in the alphabet of old Windows."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16")
     try:
-        beside.write_text(text, encoding="utf-8", newline="\n")
-        os.replace(beside, path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise FileProblem(f"'{path}' could not be written: {error.strerror or error}.") from error
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252")
+
+
+def unique(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return names of which each is there once, and what was done about it, in words.
+
+    People call two landmarks "vessel", or none anything: the first keeps its name, others get a number.
+    """
+    found: dict[str, None] = {}
+    for number, name in enumerate(names, 1):
+        own, again = name or str(number), 1
+        while own in found or (own != name and own in names):
+            again += 1
+            own = f"{name or number} ({again})"
+        found[own] = None
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    notes = (f"Several landmarks are called {', '.join(twice[:5])}: they were numbered.",) if twice else ()
+    return tuple(found), notes

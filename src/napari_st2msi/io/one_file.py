@@ -1,0 +1,33 @@
+"""One file onto disk, such that at any moment either the old content or the new one is there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from napari_st2msi.errors import FileProblem
+from napari_st2msi.io.store import in_words
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a place beside a file to write to; what was written there takes the file's place at the end.
+
+    Where writing fails or is stopped, nothing is left of it, and what was there before is untouched.
+
+    Raises
+    ------
+    FileProblem
+        The folder is missing or may not be written, the disk is full, or a folder is in the way.
+    """
+    beside = path.with_name(f".{path.stem}.st2msi-new{path.suffix}")
+    try:
+        yield beside
+        os.replace(beside, path)
+    except OSError as error:
+        raise FileProblem(in_words(error, path)) from error
+    finally:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
