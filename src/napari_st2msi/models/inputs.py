@@ -30,11 +30,16 @@ class Inputs:
         Inner folds, on which settings are chosen.
     bands
         The columns of each band; see `napari_st2msi.features.design.Design`.
+    genes, context
+        The training spots × genes, and the whole sections they lie in, for models that look at more than
+        the features; None where these are all that is known.
     """
 
     features: NDArray[np.float64]
     folds: Sequence[InnerFold]
     bands: dict[str, slice]
+    genes: AnnData | None = None
+    context: AnnData | None = None
 
 
 def inputs_of(
@@ -65,4 +70,4 @@ def inputs_of(
                 train.genes[fold.fit], targets=targets[fold.fit], context=train.genes if context is None else context
             )
             folds[number] = fold._replace(features=own.transform(train.genes, context).astype(np.float64))
-    return Inputs(features, folds, design.bands)
+    return Inputs(features, folds, design.bands, train.genes, context)

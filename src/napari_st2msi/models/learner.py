@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -27,6 +27,15 @@ if TYPE_CHECKING:
 
 LEAST_SPOTS = 10
 _ROWS = 4096
+
+#: Rows, values on the learning scale (rows, ions), and probabilities of presence (rows, ions).
+Estimates = tuple[slice, NDArray[np.floating], NDArray[np.floating]]
+
+
+def pieces(n: int) -> Iterator[slice]:
+    """Yield slices that cover so many spots, each few enough for the memory."""
+    for start in range(0, n, _ROWS):
+        yield slice(start, min(start + _ROWS, n))
 
 
 class Learner(Predictor):
@@ -80,13 +89,10 @@ class Learner(Predictor):
 
         Columns ``share_own``, ``share_ring1``, … of `var` say how much each band of features contributes.
         """
-        features = self._features(genes, self.design_.transform(genes, context))
         shape = (genes.n_obs, len(self.ions_.var_))
         mean, presence = np.empty(shape, dtype=np.float32), np.empty(shape, dtype=np.float32)
-        for start in range(0, genes.n_obs, _ROWS):
-            rows = slice(start, start + _ROWS)
-            values, presence[rows] = self._estimate(features[rows])
-            mean[rows] = self.ions_.inverse(values)
+        for rows, values, chances in self._estimates(genes, context):
+            mean[rows], presence[rows] = self.ions_.inverse(values), chances
         table = prediction(
             mean,
             genes,
@@ -137,6 +143,12 @@ class Learner(Predictor):
     @abstractmethod
     def _estimate(self, features: NDArray[np.float32]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         """Return (n, ions) values on the learning scale, and probabilities of presence."""
+
+    def _estimates(self, genes: AnnData, context: AnnData | None) -> Iterator[Estimates]:
+        """Yield rows of the spots asked for, and what `_estimate` says of them, a piece at a time."""
+        features = self._features(genes, self.design_.transform(genes, context))
+        for rows in pieces(genes.n_obs):
+            yield rows, *self._estimate(features[rows])
 
     @property
     def _n_targets(self) -> int:

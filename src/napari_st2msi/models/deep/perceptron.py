@@ -1,13 +1,9 @@
-"""The residual multilayer perceptron, and the loss of intensities and presence together."""
+"""The residual multilayer perceptron."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 from torch import nn
-from torch.nn import functional
 
 
 class Block(nn.Module):
@@ -63,22 +59,3 @@ class Perceptron(nn.Module):
         """Return (n, intensities) in standard deviations and (n, presences) log odds."""
         out = self.straight(features) + self.outlet(self.blocks(features))
         return out[:, : self.n_intensities], out[:, self.n_intensities :]
-
-
-def intensity_and_presence(network: Any, data: Mapping[str, torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
-    """Return the loss of a minibatch: squared error where an ion is present, plus log loss of presence.
-
-    Parameters
-    ----------
-    data
-        ``features`` (n, p); ``intensity`` (n, k) in standard deviations, ``counts`` (n, k) 1 where the
-        ion is present and 0 elsewhere; ``present`` (n, m) 0 or 1, for the ions that are in some spots only.
-    """
-    intensity, odds = network(data["features"][rows])
-    counts = data["counts"][rows]
-    missed = ((intensity.float() - data["intensity"][rows]) ** 2 * counts).sum(dim=1)
-    # Per ion in every spot, so that a minibatch counts as the whole does.
-    loss = missed.mean() / data["n_counts"]
-    if odds.shape[1]:
-        loss = loss + functional.binary_cross_entropy_with_logits(odds.float(), data["present"][rows])
-    return loss

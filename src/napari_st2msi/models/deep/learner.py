@@ -1,0 +1,304 @@
+"""What all networks on the design of genes share: targets, an ensemble over inner folds, how far to believe it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from napari_st2msi.errors import ModelProblem
+from napari_st2msi.models.arrays import part, prefixed
+from napari_st2msi.models.inner import InnerFold
+from napari_st2msi.models.inputs import Inputs
+from napari_st2msi.models.learner import Estimates, Learner, pieces
+from napari_st2msi.paired import PairedDataset
+from napari_st2msi.progress import Progress, check, never
+
+if TYPE_CHECKING:
+    import torch
+    from anndata import AnnData
+
+    from napari_st2msi.models.deep.loop import Epoch
+
+_TINY = 1e-9
+# Of few spots smaller minibatches: a network needs steps.
+_LEAST_STEPS = 12
+_ARRAYS = ("columns", "mixed", "partly", "share", "mean", "spread", "centre", "trust", "trust_presence")
+
+
+class NetworkLearner(Learner):
+    """Intensity and presence of all ions from one network, averaged over a few of them.
+
+    Each network learns from the spots of an inner fold and stops by the blocks of tissue held out there.
+    Its features are centred and brought to a common scale, directions keeping their share of the
+    variance. What the networks say of blocks they did not learn from gives each ion a factor between 0
+    and 1, by which predictions are drawn to the mean: 0 where the networks learned nothing.
+
+    With the reduction ``pls`` the directions know the ions of the blocks held out, and stopping and factors
+    are too hopeful.
+
+    A subclass says what the network is (`_network`). It may give it more than the features of the design
+    (`_extras`), ask it in another way (`_forward`), and add to the loss (`_loss`); what it fits itself
+    goes into `_own_facts`, `_own_arrays` and `_own_restore`, beside what is kept here.
+
+    Attributes
+    ----------
+    checkpoints
+        A folder to keep a checkpoint of each network in, to go on from; None keeps none. Set it before `fit`.
+    told
+        Called with the number of the network, from 1, and each `napari_st2msi.models.deep.loop.Epoch`, for live
+        curves.
+    keep_best
+        Whether a fit that the user stops keeps the best epoch so far instead of raising `Cancelled`.
+    curves_
+        The epochs of every network.
+    """
+
+    stages: ClassVar[tuple[str, ...]] = ()
+    checkpoints: Path | None = None
+    told: Callable[[int, Epoch], None] | None = None
+    keep_best: bool = False
+
+    # -- what a subclass says --------------------------------------------------------------------
+
+    @abstractmethod
+    def _network(self, n_features: int) -> torch.nn.Module:
+        """Return a new network, made from the recipe and from what was fitted.
+
+        It says (n, ``len(columns_)``) intensities in standard deviations and (n, ``len(mixed_)``) log odds
+        of presence.
+        """
+
+    def _extras(
+        self, genes: AnnData, context: AnnData | None, features: NDArray[np.float32]
+    ) -> dict[str, torch.Tensor]:
+        """Return what the network sees besides ``features``: masks, a graph, features of the spots around.
+
+        It is asked for the training spots and for those to predict. What must be fitted to training
+        spots is fitted in `_inputs`.
+
+        Parameters
+        ----------
+        genes
+            The spots.
+        context
+            The sections they lie in; None where the spots are whole sections.
+        features
+            (spots, features) of the design, neither centred nor scaled; `_scaled` does so.
+        """
+        return {}
+
+    def _forward(
+        self, network: Any, data: Mapping[str, torch.Tensor], rows: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what a network says of some rows: (rows, k) intensities and (rows, m) log odds."""
+        intensity, odds = network(data["features"][rows])
+        return intensity, odds
+
+    def _loss(self, network: Any, data: Mapping[str, torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
+        """Return the mean loss over a minibatch; `data` holds the targets as well, see `deep.loss`."""
+        from napari_st2msi.models.deep.loss import intensity_and_presence
+
+        return intensity_and_presence(*self._forward(network, data, rows), data, rows)
+
+    # -- learning --------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        train: PairedDataset,
+        *,
+        context: AnnData | None = None,
+        validation: PairedDataset | None = None,
+        progress: Progress = Progress(),
+        cancelled: Callable[[], bool] = never,
+    ) -> Self:
+        """Fit on training spots, in the order of their names, so that another order changes nothing."""
+        order = np.argsort(train.genes.obs_names.to_numpy().astype(str), kind="stable")
+        return super().fit(train.select(order), context=context, progress=progress, cancelled=cancelled)
+
+    def _learn(
+        self,
+        inputs: Inputs,
+        values: NDArray[np.float64],
+        present: NDArray[np.bool_],
+        progress: Progress,
+        cancelled: Callable[[], bool],
+    ) -> None:
+        assert inputs.genes is not None
+        learned = self.ions_.learnable_
+        few_absent = len(present) - self.ions_.n_present_ < self.recipe.ions.min_spots
+        self.share_: NDArray[np.float64] = present.mean(axis=0)
+        counts = present | few_absent
+        self.columns_: NDArray[np.int64] = np.flatnonzero(learned)
+        self.mixed_: NDArray[np.int64] = np.flatnonzero(learned & ~few_absent)
+        self.partly_: NDArray[np.bool_] = ~few_absent
+        number = np.maximum(counts.sum(axis=0), 1)
+        self.mean_: NDArray[np.float64] = np.where(counts, values, 0.0).sum(axis=0) / number
+        spread = np.sqrt((counts * (values - self.mean_) ** 2).sum(axis=0) / number)
+        self.spread_: NDArray[np.float64] = np.where(spread > _TINY, spread, 1.0)
+        self.centre_: NDArray[np.float64] = inputs.features.mean(axis=0)
+        self.scale_ = float(np.sqrt(inputs.features.var(axis=0).sum() / max(np.sqrt(inputs.features.shape[1]), 1)))
+        self.scale_ = max(self.scale_, _TINY)
+        self.networks_: list[torch.nn.Module] = []
+        self.curves_: list[tuple[Epoch, ...]] = []
+        data = self._data(inputs.genes, inputs.context, inputs.features.astype(np.float32))
+        own = counts[:, self.columns_]
+        targets = {
+            "intensity": np.where(own, ((values - self.mean_) / self.spread_)[:, self.columns_], 0.0),
+            "counts": own,
+            "present": present[:, self.mixed_],
+            "n_counts": own.sum() / len(own),
+        }
+        data |= {name: _tensor(array) for name, array in targets.items()}
+        folds = inputs.folds[: self.recipe.model.ensemble] if len(self.columns_) else []
+        self._train(inputs.features.shape[1], data, folds, progress, cancelled)
+        self._shrink(data, folds[: len(self.networks_)])
+
+    def _train(
+        self,
+        n_features: int,
+        data: Mapping[str, torch.Tensor],
+        folds: Sequence[InnerFold],
+        progress: Progress,
+        cancelled: Callable[[], bool],
+    ) -> None:
+        from napari_st2msi.models.deep.loop import Schedule, seeded, train
+
+        choices = self.recipe.networks
+        for number, fold in enumerate(folds, 1):
+            with seeded(choices.seed, number):
+                network = self._network(n_features)
+            done = train(
+                network,
+                data,
+                self._loss,
+                fold.fit,
+                fold.held,
+                Schedule(
+                    epochs=choices.epochs,
+                    patience=choices.patience,
+                    batch=min(choices.batch, max(len(fold.fit) // _LEAST_STEPS, 8)),
+                    learning_rate=choices.learning_rate,
+                    seed=choices.seed + number,
+                    device=choices.device,
+                    precision=choices.precision,
+                ),
+                checkpoint=None if self.checkpoints is None else self.checkpoints / f"network{number}.safetensors",
+                told=partial(self._tell, number),
+                progress=progress.part((number - 1) / len(folds), number / len(folds)),
+                cancelled=cancelled,
+            )
+            self.networks_.append(done.network)
+            self.curves_.append(done.epochs)
+            if done.stopped == "cancelled":
+                if not self.keep_best:
+                    check(cancelled)
+                break
+
+    def _tell(self, number: int, epoch: Epoch) -> None:
+        if self.told is not None:
+            self.told(number, epoch)
+
+    def _shrink(self, data: Mapping[str, torch.Tensor], folds: Sequence[InnerFold]) -> None:
+        """Find how far predictions of each ion are to be believed, by spots that a network did not learn from."""
+        k, m = len(self.columns_), len(self.mixed_)
+        along, square, along_odds, square_odds = np.zeros(k), np.zeros(k), np.zeros(m), np.zeros(m)
+        base = self.share_[self.mixed_]
+        for network, fold in zip(self.networks_, folds, strict=True):
+            guess, chance = self._ask([network], data, fold.held)
+            truth, counted = data["intensity"].numpy()[fold.held], data["counts"].numpy()[fold.held]
+            along += (counted * guess * truth).sum(axis=0)
+            square += (counted * guess**2).sum(axis=0)
+            along_odds += ((chance - base) * (data["present"].numpy()[fold.held] - base)).sum(axis=0)
+            square_odds += ((chance - base) ** 2).sum(axis=0)
+        self.trust_: NDArray[np.float64] = np.clip(along / np.maximum(square, _TINY), 0.0, 1.0)
+        self.trust_presence_: NDArray[np.float64] = np.clip(along_odds / np.maximum(square_odds, _TINY), 0.0, 1.0)
+
+    # -- asking ----------------------------------------------------------------------------------
+
+    def _estimates(self, genes: AnnData, context: AnnData | None) -> Iterator[Estimates]:
+        data = self._data(genes, context, self._features(genes, self.design_.transform(genes, context)))
+        for rows in pieces(genes.n_obs):
+            yield rows, *self._said(data, np.arange(rows.start, rows.stop))
+
+    def _estimate(self, features: NDArray[np.float32]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Return what networks that see nothing but features say of them; see `Learner`."""
+        return self._said({"features": _tensor(self._scaled(features))}, np.arange(len(features)))
+
+    def _said(
+        self, data: Mapping[str, torch.Tensor], rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        intensity, presence = np.tile(self.mean_, (len(rows), 1)), np.tile(self.share_, (len(rows), 1))
+        if self.networks_:
+            guess, chance = self._ask(self.networks_, data, rows)
+            intensity[:, self.columns_] += self.trust_ * guess * self.spread_[self.columns_]
+            base = self.share_[self.mixed_]
+            presence[:, self.mixed_] = base + self.trust_presence_ * (chance - base)
+        # Of ions that are in nearly all spots the few zeros were learned as intensities.
+        intensity[:, self.partly_] *= presence[:, self.partly_]
+        return intensity, presence
+
+    def _ask(
+        self, networks: Sequence[torch.nn.Module], data: Mapping[str, torch.Tensor], rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return (rows, k) intensities and (rows, m) probabilities, the mean of what networks say."""
+        import torch
+
+        with torch.no_grad():
+            said = [self._forward(network, data, torch.from_numpy(rows)) for network in networks]
+        intensity: NDArray[np.float64] = np.mean([values.numpy() for values, _ in said], axis=0, dtype=np.float64)
+        presence: NDArray[np.float64] = np.mean([expit(odds.numpy().astype(np.float64)) for _, odds in said], axis=0)
+        return intensity, presence
+
+    def _data(self, genes: AnnData, context: AnnData | None, features: NDArray[np.float32]) -> dict[str, torch.Tensor]:
+        return {"features": _tensor(self._scaled(features)), **self._extras(genes, context, features)}
+
+    def _scaled(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
+        scaled: NDArray[np.float32] = ((features - self.centre_) / self.scale_).astype(np.float32)
+        return scaled
+
+    # -- keeping ---------------------------------------------------------------------------------
+
+    def _own_facts(self) -> dict[str, Any]:
+        return {"networks": len(self.networks_), "scale": self.scale_}
+
+    def _own_arrays(self) -> dict[str, NDArray[Any]]:
+        arrays: dict[str, NDArray[Any]] = {name: getattr(self, f"{name}_") for name in _ARRAYS}
+        for number, network in enumerate(self.networks_, 1):
+            weights = {name: value.numpy() for name, value in network.state_dict().items()}
+            arrays |= prefixed(f"network{number}", weights)
+        return arrays
+
+    def _own_restore(self, facts: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+        import torch
+
+        for name in _ARRAYS:
+            setattr(self, f"{name}_", arrays[name])
+        self.scale_, self.curves_ = float(facts["scale"]), []
+        sizes = {len(getattr(self, f"{name}_")) for name in ("mean", "spread", "share", "partly")}
+        columns = np.concatenate([self.columns_, self.mixed_])
+        if sizes != {self._n_targets} or (len(columns) and not 0 <= columns.min() <= columns.max() < self._n_targets):
+            raise ModelProblem("The model's means do not fit its ions.")
+        self.networks_ = []
+        for number in range(1, int(facts["networks"]) + 1):
+            network = self._network(len(self.centre_))
+            weights = {name: torch.from_numpy(value) for name, value in part(f"network{number}", arrays).items()}
+            try:
+                network.load_state_dict(weights)
+            except RuntimeError as error:
+                raise ModelProblem("The model's network does not fit its features and ions.") from error
+            if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
+                raise ModelProblem("The model's weights contain missing values.")
+            self.networks_.append(network.eval())
+
+
+def _tensor(array: Any) -> torch.Tensor:
+    import torch
+
+    return torch.from_numpy(np.asarray(array, dtype=np.float32))

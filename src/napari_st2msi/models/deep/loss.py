@@ -1,0 +1,30 @@
+"""What networks are trained to lessen: errors of intensities where an ion is present, and of its presence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch.nn import functional
+
+
+def intensity_and_presence(
+    intensity: torch.Tensor, odds: torch.Tensor, data: Mapping[str, torch.Tensor], rows: torch.Tensor
+) -> torch.Tensor:
+    """Return the loss of a minibatch: squared error where an ion is present, plus log loss of presence.
+
+    Parameters
+    ----------
+    intensity, odds
+        What a network says of the spots `rows`: (b, k) in standard deviations, (b, m) log odds.
+    data
+        ``intensity`` (n, k) in standard deviations, ``counts`` (n, k) 1 where the ion is present and 0
+        elsewhere; ``present`` (n, m) 0 or 1, for the ions that are in some spots only; ``n_counts``, how
+        many ions count in a spot on average.
+    """
+    missed = ((intensity.float() - data["intensity"][rows]) ** 2 * data["counts"][rows]).sum(dim=1)
+    # Per ion in every spot, so that a minibatch counts as the whole does.
+    loss = missed.mean() / data["n_counts"]
+    if odds.shape[1]:
+        loss = loss + functional.binary_cross_entropy_with_logits(odds.float(), data["present"][rows])
+    return loss
