@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_st2msi.errors import DataProblem, ModelProblem
+from napari_st2msi.errors import ModelProblem
 from napari_st2msi.features.genes import GeneFeatures, Scaled
 from napari_st2msi.features.neighbours import ring_means, spreading, step_length
+from napari_st2msi.features.pathways import averaging, gene_sets, members
 from napari_st2msi.features.pls import simpls
 from napari_st2msi.features.rotation import Rotation, blocks
-from napari_st2msi.features.spatial import section_of, where
+from napari_st2msi.features.signatures import Signatures
+from napari_st2msi.features.spatial import where, within
 from napari_st2msi.recipe import Genes
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
+
+def _rotation() -> Rotation:
+    return Rotation(None)
+
+
 #: The band of a spot's own genes.
 OWN = "own"
-_PIECES = ("genes", "reduction", "graph")
+#: Bands beside those of genes and their neighbourhood.
+PATHWAYS, SIGNATURE = "pathways", "signature"
+_PIECES: dict[str, Callable[[], Any]] = {
+    "genes": GeneFeatures,
+    "reduction": _rotation,
+    "graph": _rotation,
+    "pathway_genes": GeneFeatures,
+    "pathway_means": _rotation,
+    "signatures": Signatures,
+}
 
 
 class Design:
@@ -32,6 +49,10 @@ class Design:
     Neighbours count within a section only, and only by their genes. All that is fitted is fitted on
     training spots; a basis is applied to other spots, never fitted again there.
 
+    Where the recipe asks for them, two more bands follow: ``pathways``, the mean of each pathway's
+    standardised genes, and ``signature``, which genes belong to the signature of the spot's cluster (1 or 0;
+    where genes are reduced to directions, which cluster it is, as that says the same).
+
     Parameters
     ----------
     choices
@@ -41,6 +62,10 @@ class Design:
     ----------
     genes_, reduction_, graph_
         The fitted scales and directions; None where there is no reduction, no graph band.
+    pathway_genes_, pathway_means_, signatures_
+        What the further bands, or the choice of genes, need; None where nothing does.
+    pathways_
+        Names of the pathways, in the order of their columns; empty where there are none.
     step_
         How far one step to a neighbour is, in µm.
     widths_
@@ -80,7 +105,12 @@ class Design:
             See `GeneFeatures.fit`; or a training spot is not in the context.
         """
         choices = self.choices
-        self.genes_ = GeneFeatures(choices).fit(genes)
+        self.pathways_: list[str] = []
+        self.signatures_: Signatures | None = None
+        if choices.selection == "signature" or choices.signature_mask == "yes":
+            self.signatures_ = Signatures(choices).fit(genes, context)
+        self.genes_ = GeneFeatures(choices).fit(genes, self._named(genes))
+        self._fit_pathways(genes)
         scaled = self.genes_.scaled(genes)
         self.reduction_: Rotation | None = None
         if choices.reduction == "svd":
@@ -89,11 +119,13 @@ class Design:
             if targets is None:
                 raise ModelProblem("The reduction 'pls' needs ions to go along with, and there are none here.")
             self.reduction_ = _pls(scaled, targets, choices.n_components)
+        elif choices.reduction == "pathways":
+            self.reduction_, self.pathways_ = _means(choices, self.genes_.names_)
         self.graph_: Rotation | None = None
         self.step_ = (
             step_length(*where(genes if context is None else context), choices.n_neighbours) if self._around else 0.0
         )
-        known, asked = _within(genes, context)
+        known, asked = within(genes, context)
         base = self._base(known if context is not None else genes)
         self.widths_: dict[str, int] = {OWN: base.shape[1]}
         self.fill_: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
@@ -101,6 +133,7 @@ class Design:
         if choices.neighbourhood == "graph_svd":
             self.graph_ = Rotation(choices.n_graph).fit(bands["graph"])
             bands["graph"] = self.graph_.transform(bands["graph"]).astype(np.float32)
+        bands |= self._beside(genes, context)
         self.widths_ |= {name: values.shape[1] for name, values in bands.items()}
         # A spot without neighbours is given the mean of the training spots.
         self.fill_ = np.concatenate([_mean_known(values) for values in bands.values()] or [self.fill_])
@@ -122,13 +155,15 @@ class Design:
         ModelProblem, DataProblem
             See `GeneFeatures.scaled`; or a spot is not in the context.
         """
-        known, asked = _within(genes, context)
+        known, asked = within(genes, context)
         base = self._base(known)
         features = np.empty((genes.n_obs, sum(self.widths_.values())), dtype=np.float32)
         place = self.bands
         features[:, place[OWN]] = base[asked]
         for name, values in self._bands(base, known, asked).items():
             features[:, place[name]] = values if self.graph_ is None else self.graph_.transform(values)
+        for name, values in self._beside(genes, context).items():
+            features[:, place[name]] = values
         around = features[:, self.widths_[OWN] :]
         np.copyto(around, self.fill_, where=np.isnan(around))
         return features
@@ -140,7 +175,7 @@ class Design:
     def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         """Return everything fitted as JSON values and named arrays."""
         facts: dict[str, Any] = {"choices": self.choices.model_dump(mode="json"), "step": self.step_}
-        facts["widths"] = self.widths_
+        facts |= {"widths": self.widths_, "pathways": self.pathways_}
         arrays: dict[str, NDArray[Any]] = {"fill": self.fill_}
         for name in _PIECES:
             piece = getattr(self, f"{name}_")
@@ -152,11 +187,10 @@ class Design:
         """Take back what `state` returned."""
         self.choices, self.step_ = Genes.model_validate(facts["choices"]), float(facts["step"])
         self.widths_ = {str(name): int(width) for name, width in facts["widths"].items()}
-        self.fill_ = arrays["fill"]
-        for name in _PIECES:
+        self.fill_, self.pathways_ = arrays["fill"], [str(name) for name in facts["pathways"]]
+        for name, empty in _PIECES.items():
             own = {key.removeprefix(f"{name}."): arrays[key] for key in arrays if key.startswith(f"{name}.")}
-            empty = GeneFeatures() if name == "genes" else Rotation(None)
-            setattr(self, f"{name}_", None if facts[name] is None else empty.restore(facts[name], own))
+            setattr(self, f"{name}_", None if facts[name] is None else empty().restore(facts[name], own))
         p = len(self.genes_.names_)
         if self.reduction_ is not None and len(self.reduction_.centre_) != p:
             raise ModelProblem("The model's directions do not fit its genes.")
@@ -168,6 +202,46 @@ class Design:
     @property
     def _around(self) -> bool:
         return self.choices.neighbourhood != "none"
+
+    def _named(self, genes: AnnData) -> list[str] | None:
+        """Return the genes that signatures or pathways name; None where genes are chosen otherwise."""
+        choices = self.choices
+        if choices.selection == "pathways":
+            found = members(gene_sets(choices.file), genes.var_names.astype(str).tolist())
+            return [gene for own in found.values() for gene in own]
+        if choices.selection != "signature" or self.signatures_ is None:
+            return None
+        named = self.signatures_.most(choices.n_top)
+        if not named:
+            raise ModelProblem(
+                "No gene stands out in any cluster of the training spots, so there are no signature genes. Choose "
+                "'variable' genes, more spots, or other clusters."
+            )
+        return named
+
+    def _fit_pathways(self, genes: AnnData) -> None:
+        self.pathway_genes_: GeneFeatures | None = None
+        self.pathway_means_: Rotation | None = None
+        if self.choices.pathway_band and self.choices.reduction != "pathways":
+            found = members(gene_sets(self.choices.file), genes.var_names.astype(str).tolist())
+            self.pathway_genes_ = GeneFeatures(self.choices.model_copy(update={"selection": "pathways"}))
+            self.pathway_genes_.fit(genes, [gene for own in found.values() for gene in own])
+            self.pathway_means_, self.pathways_ = _means(self.choices, self.pathway_genes_.names_)
+
+    def _beside(self, genes: AnnData, context: AnnData | None) -> dict[str, NDArray[np.float32]]:
+        """Return the bands beside genes and their neighbourhood, for the spots asked for."""
+        bands = {}
+        if self.pathway_genes_ is not None and self.pathway_means_ is not None:
+            known, asked = within(genes, context)
+            means = self.pathway_means_.transform(self.pathway_genes_.scaled(known))
+            bands[PATHWAYS] = means[asked].astype(np.float32)
+        if self.signatures_ is not None and self.choices.signature_mask == "yes":
+            if self.reduction_ is None:
+                bands[SIGNATURE] = self.signatures_.mask(genes, self.genes_.names_, context)
+            else:
+                which = self.signatures_.assign(genes, context)
+                bands[SIGNATURE] = np.eye(len(self.signatures_.clusters_), dtype=np.float32)[which]
+        return bands
 
     def _base(self, genes: AnnData) -> NDArray[np.float32]:
         """Return the band of own genes for all spots of a table."""
@@ -197,20 +271,12 @@ class Design:
         return {"diffused": spread[asked] @ base}
 
 
-def _within(genes: AnnData, context: AnnData | None) -> tuple[AnnData, NDArray[np.int64]]:
-    """Return the sections that the spots are in, and the positions of the spots there."""
-    if context is None:
-        return genes, np.arange(genes.n_obs)
-    section = section_of(context)
-    here = np.isin(section, np.unique(section_of(genes)))
-    known = context if here.all() else context[here]
-    asked = known.obs_names.get_indexer(genes.obs_names) if known.obs_names.is_unique else np.array([-1])
-    if (asked < 0).any():
-        raise DataProblem(
-            "Some spots are not among those of their whole sections, or names occur twice. "
-            "Give the genes of whole sections with the names that the spots have."
-        )
-    return known, asked
+def _means(choices: Genes, genes: list[str]) -> tuple[Rotation, list[str]]:
+    """Return what takes standardised genes to means of pathways, and the names of these."""
+    found = members(gene_sets(choices.file), genes)
+    rotation = Rotation(None)
+    rotation.centre_, rotation.directions_ = np.zeros(len(genes)), averaging(found, genes)
+    return rotation, list(found)
 
 
 def _pls(features: Scaled, targets: NDArray[np.floating], n_components: int) -> Rotation:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -48,8 +49,13 @@ class GeneFeatures:
     def __init__(self, choices: Genes | None = None) -> None:
         self.choices = Genes() if choices is None else choices
 
-    def fit(self, genes: AnnData) -> Self:
+    def fit(self, genes: AnnData, named: Sequence[str] | None = None) -> Self:
         """Learn scale, genes, mean and deviation from training spots (spots × genes).
+
+        Parameters
+        ----------
+        named
+            The genes to choose from, where the recipe asks for those of signatures or pathways.
 
         Raises
         ------
@@ -74,7 +80,7 @@ class GeneFeatures:
                 f"No gene is seen in at least {max(self.choices.min_spots, 1)} of the {genes.n_obs:,} training "
                 "spots. Use more spots, or lower the least number of spots per gene."
             )
-        chosen = self._choose(genes, values, totals, usable, mean, variance)
+        chosen = self._choose(genes, values, totals, usable, mean, variance, named)
         self.names_: list[str] = genes.var_names[chosen].astype(str).tolist()
         self.mean_: NDArray[np.float64] = mean[chosen]
         self.deviation_: NDArray[np.float64] = _deviation(mean[chosen], variance[chosen])
@@ -154,6 +160,7 @@ class GeneFeatures:
         usable: NDArray[np.int64],
         mean: NDArray[np.float64],
         variance: NDArray[np.float64],
+        named: Sequence[str] | None,
     ) -> NDArray[np.int64]:
         """Return the genes that become features, as sorted positions."""
         how, n_top = self.choices.selection, self.choices.n_top
@@ -167,6 +174,8 @@ class GeneFeatures:
                     f"names like {_examples(genes.var_names)}."
                 )
             return listed
+        if named is not None:
+            return self._among(genes, usable, named)
         if how == "all" or n_top is None or n_top >= len(usable):
             return usable
         if how == "variable":
@@ -176,6 +185,15 @@ class GeneFeatures:
         for part, block in self._blocks(values, totals):
             score[part] = np.nan_to_num(morans_i(block, graph, section), nan=-np.inf)
         return np.sort(usable[np.argsort(-score[usable], kind="stable")[:n_top]])
+
+    def _among(self, genes: AnnData, usable: NDArray[np.int64], named: Sequence[str]) -> NDArray[np.int64]:
+        chosen = usable[genes.var_names[usable].isin(pd.Index(named))]
+        if not len(chosen):
+            raise ModelProblem(
+                f"None of the genes of the {self.choices.selection} is seen in at least {self.choices.min_spots} "
+                "training spots. Use more spots, or lower the least number of spots per gene."
+            )
+        return chosen
 
     def _moments(
         self, values: Any, totals: NDArray[np.float64]
@@ -238,6 +256,23 @@ class Scaled:
             features[own] /= self._deviation[number].astype(np.float32)
         features[:, ~self._found] = 0.0
         return features
+
+    def with_counts(self, genes: AnnData, rows: NDArray[np.int64]) -> Scaled:
+        """Return the features of other counts of some of these spots, at the scale and deviations they have here.
+
+        Parameters
+        ----------
+        genes
+            The other counts, with the same genes.
+        rows
+            Which of the spots they belong to.
+        """
+        other = copy(self)
+        given = genes.var_names.get_indexer(pd.Index(self._features.names_))
+        other._values = genes.X[:, given[self._found]]
+        other._scale = None if self._scale is None else self._scale[rows]
+        other._section = self._section[rows]
+        return other
 
     def _normalised(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the values of the genes that the query has."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_st2msi.errors import DataProblem
+
 if TYPE_CHECKING:
     from anndata import AnnData
 
@@ -22,6 +24,35 @@ def section_of(genes: AnnData) -> NDArray[Any]:
 def where(genes: AnnData) -> tuple[NDArray[np.float64], NDArray[Any]]:
     """Return positions (n, 2) in µm and sections (n,) of spots × genes."""
     return np.asarray(genes.obsm["spatial"], dtype=float)[:, :2], section_of(genes)
+
+
+def within(genes: AnnData, context: AnnData | None) -> tuple[AnnData, NDArray[np.int64]]:
+    """Return the spots × genes of the sections that spots are in, and the positions of the spots there.
+
+    Parameters
+    ----------
+    genes
+        The spots asked for.
+    context
+        Whole sections, the spots asked for among them by name; None where these are all that is known.
+
+    Raises
+    ------
+    DataProblem
+        A spot is not in the context, or names occur twice there.
+    """
+    if context is None:
+        return genes, np.arange(genes.n_obs)
+    section = section_of(context)
+    here = np.isin(section, np.unique(section_of(genes)))
+    known = context if here.all() else context[here]
+    asked = known.obs_names.get_indexer(genes.obs_names) if known.obs_names.is_unique else np.array([-1])
+    if (asked < 0).any():
+        raise DataProblem(
+            "Some spots are not among those of their whole sections, or names occur twice. "
+            "Give the genes of whole sections with the names that the spots have."
+        )
+    return known, asked
 
 
 def neighbour_graph(xy: NDArray[np.float64], section: NDArray[Any], k: int = N_NEIGHBOURS) -> Any:

@@ -40,22 +40,24 @@ class Genes(Choices):
         "(graph) and the 500 most variable ions; it overrules the choices it stands for. custom: as chosen here.",
     )
     log1p: bool = Field(True, title="Library size and log1p", description="Scale to the median total, then log(1+x).")
-    selection: Literal["variable", "spatial", "listed", "all"] = Field(
+    selection: Literal["variable", "spatial", "signature", "pathways", "listed", "all"] = Field(
         "variable",
         title="Genes used",
         description="variable: more variable than others of their mean; spatial: highest Moran's I; "
-        "listed: those of the file; all: all that are seen in enough spots.",
+        "signature: those that stand out in spatial clusters; pathways: those of gene sets; listed: those of the file; "
+        "all: all that are seen in enough spots.",
     )
     n_top: int | None = Field(
         2000,
         ge=1,
         title="How many genes",
-        description="For 'variable' and 'spatial': keep this many, chosen on the training spots. Empty: all.",
+        description="For 'variable', 'spatial' and 'signature': keep this many, chosen on training spots. Empty: all.",
     )
     file: Path | None = Field(
         None,
         title="Gene list",
-        description="For 'listed': a text file with one gene a line, or a GMT file of gene sets.",
+        description="For 'listed': a text file with one gene a line, or a GMT file of gene sets. For pathways: a GMT "
+        "file instead of the gene sets of metabolism that come along.",
     )
     min_spots: int = Field(3, ge=0, title="Least spots", description="Genes seen in fewer training spots are left out.")
     standardise: bool = Field(True, title="Standardise", description="Mean 0 and deviation 1 over training spots.")
@@ -64,11 +66,11 @@ class Genes(Choices):
         title="Standardise per section",
         description="Takes away what differs between whole sections, such as staining or depth.",
     )
-    reduction: Literal["none", "svd", "pls"] = Field(
+    reduction: Literal["none", "svd", "pls", "pathways"] = Field(
         "svd",
         title="Reduction",
         description="svd: leading principal directions of the genes; pls: directions that go along with the ions; "
-        "none: the genes themselves.",
+        "pathways: the mean of each pathway's genes; none: the genes themselves.",
     )
     n_components: int = Field(
         256, ge=1, title="Directions", description="For 'svd' and 'pls': how many directions to keep at most."
@@ -89,6 +91,33 @@ class Genes(Choices):
     n_rings: int = Field(2, ge=1, le=5, title="Rings", description="For 'rings': up to how many steps away.")
     n_steps: int = Field(2, ge=1, le=20, title="Steps", description="For 'diffusion': how often expression spreads.")
     n_graph: int = Field(64, ge=1, title="Graph components", description="For 'graph_svd': how many directions.")
+    pathway_band: bool = Field(
+        False,
+        title="Pathways beside",
+        description="Models also see the mean of each pathway's genes, as a band of its own.",
+    )
+    signature_mask: Literal["auto", "yes", "no"] = Field(
+        "auto",
+        title="Signature mask",
+        description="Models also see which genes are in the signature of the spot's cluster. auto: transformers do.",
+    )
+    clusters: str | None = Field(
+        None,
+        title="Clusters",
+        description="For signatures: the column of obs with the clusters. Empty: they are found.",
+    )
+    clustering: Literal["kmeans", "leiden"] = Field(
+        "kmeans",
+        title="Find clusters by",
+        description="kmeans: of smoothed principal directions; leiden: on a graph of them, if igraph is there.",
+    )
+    n_clusters: int = Field(8, ge=1, le=200, title="How many clusters", description="For 'kmeans': at most so many.")
+    signature_genes: int = Field(
+        50, ge=1, title="Genes of a signature", description="Those that stand out most in a cluster, at most so many."
+    )
+    signature_file: Path | None = Field(
+        None, title="Own signatures", description="A CSV file with the columns cluster and gene. Empty: they are found."
+    )
 
     @model_validator(mode="before")
     @classmethod
