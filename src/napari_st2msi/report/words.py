@@ -168,6 +168,7 @@ def _genes(recipe: Recipe) -> str:
         "none": "",
         "svd": f"they were reduced to {choices.n_components:,} principal directions at most",
         "pls": f"they were reduced to {choices.n_components:,} directions, at most, of partial least squares",
+        "pathways": f"they were reduced to the mean of each pathway of {_gene_sets(choices)}",
     }
     around = {
         "none": "",
@@ -175,17 +176,27 @@ def _genes(recipe: Recipe) -> str:
         "diffusion": f"what spreads to neighbours in {choices.n_steps} steps was added",
         "graph_svd": f"{choices.n_graph} directions of the mean over neighbours were added",
     }
-    parts += [text for text in (reductions[choices.reduction], around[choices.neighbourhood]) if text]
+    beside = f"the mean of each pathway of {_gene_sets(choices)} was added" if choices.pathway_band else ""
+    parts += [text for text in (reductions[choices.reduction], around[choices.neighbourhood], beside) if text]
     return _sentence("; ".join(parts) + ". All of it was fitted on training spots only, anew in every fold.")
 
 
 def _genes_used(choices: Genes) -> str:
     if choices.selection == "listed":
         return f"the genes listed in '{choices.file.name if choices.file else ''}' were used"
+    if choices.selection == "pathways":
+        return f"the genes of {_gene_sets(choices)} were used"
+    if choices.selection == "signature":
+        most = "" if choices.n_top is None else f", {choices.n_top:,} at most,"
+        return f"the signature genes of spatial clusters{most} were used"
     if choices.selection == "all" or choices.n_top is None:
         return "all genes were used"
     quality = "variable" if choices.selection == "variable" else "spatially structured (Moran's I)"
     return f"the {choices.n_top:,} most {quality} were kept"
+
+
+def _gene_sets(choices: Genes) -> str:
+    return f"the gene sets '{choices.file.name}'" if choices.file else "the bundled gene sets of metabolism"
 
 
 def _ions(recipe: Recipe) -> str:
@@ -242,6 +253,8 @@ def _protocol(evaluation: Evaluation) -> str:
     protocol = evaluation.protocol
     if protocol["protocol"] == "leave_group_out":
         why = "No value in this report comes from a model that saw the spot, or any other spot of its group."
+    elif protocol["protocol"] == "random":
+        why = "Hold out blocks of tissue or whole sections for scores to rely on."
     else:
         why = "Random folds would let a model look at the neighbours of every spot, and reward it for smoothness."
     return f"{protocol['note']} {why}"
@@ -253,8 +266,6 @@ def _baselines(evaluation: Evaluation) -> str:
         if evaluation.protocol["protocol"] == "leave_group_out"
         else ""
     )
-    elif protocol["protocol"] == "random":
-        why = "Hold out blocks of tissue or whole sections for scores to rely on."
     return (
         "Fitted and scored on the same folds: the mean over training spots; a spot's total counts; the nearest "
         "training spots of the same section; a smooth field of the position in the section. None of them knows a "

@@ -30,10 +30,13 @@ def genes_in_words(genes: Genes) -> str:
     """Return the choices about genes in few words: ``2,000 variable · 256 SVD · rings``."""
     if genes.preset != "custom":
         return words_for(genes.preset)
-    few = genes.selection in ("variable", "spatial") and genes.n_top is not None
-    parts = [f"{genes.n_top:,} {genes.selection}" if few else "listed" if genes.selection == "listed" else "all"]
+    few = genes.selection in ("variable", "spatial", "signature") and genes.n_top is not None
+    parts = [f"{genes.n_top:,} {genes.selection}" if few else words_for(genes.selection)]
     parts += [] if genes.log1p else ["raw counts"]
-    parts += [] if genes.reduction == "none" else [f"{genes.n_components:,} {words_for(genes.reduction)}"]
+    if genes.reduction != "none":
+        number = "" if genes.reduction == "pathways" else f"{genes.n_components:,} "
+        parts.append(number + words_for(genes.reduction))
+    parts += ["pathways beside"] if genes.pathway_band else []
     return " · ".join(parts + ([] if genes.neighbourhood == "none" else [words_for(genes.neighbourhood)]))
 
 
@@ -57,25 +60,45 @@ def protocol_in_words(protocol: Protocol) -> str:
     """Return what is held out, in few words."""
     if protocol.protocol == "leave_group_out":
         return f"each {protocol.group} in turn"
+    if protocol.protocol == "random":
+        return f"random spots in {protocol.n_folds} folds, flattered"
     side = "" if protocol.block_um is None else f" of {protocol.block_um:g} µm"
     return f"blocks{side} in {protocol.n_folds} folds"
 
-    if protocol.protocol == "random":
-        return f"random spots in {protocol.n_folds} folds, flattered"
+
+_NUMBERED = ("variable", "spatial", "signature")
+
+
+def _pathways(chosen: Mapping[str, Any]) -> bool:
+    """Return whether gene sets are in use."""
+    among = "pathways" in (chosen["selection"], chosen["reduction"]) and chosen["preset"] == "custom"
+    return among or bool(chosen["pathway_band"])
+
+
+def _signatures(chosen: Mapping[str, Any]) -> bool:
+    """Return whether signatures are in use, but for what is left to a transformer."""
+    among = chosen["selection"] == "signature" and chosen["preset"] == "custom"
+    return among or chosen["signature_mask"] == "yes"
+
 
 #: When a choice about genes matters, by what else was chosen.
 GENES_SHOWN: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "selection": lambda chosen: chosen["preset"] == "custom",
-    "n_top": lambda chosen: chosen["preset"] == "custom" and chosen["selection"] in ("variable", "spatial"),
-    "file": lambda chosen: chosen["preset"] == "custom" and chosen["selection"] == "listed",
+    "n_top": lambda chosen: chosen["preset"] == "custom" and chosen["selection"] in _NUMBERED,
+    "file": lambda chosen: _pathways(chosen) or (chosen["preset"] == "custom" and chosen["selection"] == "listed"),
     "per_section": lambda chosen: chosen["standardise"],
     "reduction": lambda chosen: chosen["preset"] == "custom",
-    "n_components": lambda chosen: chosen["preset"] == "custom" and chosen["reduction"] != "none",
+    "n_components": lambda chosen: chosen["preset"] == "custom" and chosen["reduction"] in ("svd", "pls"),
     "neighbourhood": lambda chosen: chosen["preset"] == "custom",
     "n_neighbours": lambda chosen: chosen["preset"] == "custom" and chosen["neighbourhood"] != "none",
     "n_rings": lambda chosen: chosen["neighbourhood"] == "rings",
     "n_steps": lambda chosen: chosen["neighbourhood"] == "diffusion",
     "n_graph": lambda chosen: chosen["preset"] == "custom" and chosen["neighbourhood"] == "graph_svd",
+    "clusters": _signatures,
+    "clustering": lambda chosen: _signatures(chosen) and not (chosen["clusters"] or chosen["signature_file"]),
+    "n_clusters": lambda chosen: _signatures(chosen) and not chosen["clusters"] and chosen["clustering"] == "kmeans",
+    "signature_genes": lambda chosen: _signatures(chosen) and not chosen["signature_file"],
+    "signature_file": _signatures,
 }
 
 
