@@ -75,7 +75,7 @@ def registering(folder: Path) -> None:
     rest()
     unfold("Show", "Landmarks")
     window.picture(folder / "register_picking.png")
-    dock.undo()
+    dock.commands.undo()
     dock.messages.clear()
     dock.landmarks.add.setChecked(False)
     dock.editor.select("2")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from napari.layers import Image
 from qtpy.QtCore import QPoint, Qt
+from qtpy.QtGui import QColor, QImage
 from qtpy.QtWidgets import QWidget
 
 from napari_st2msi import pipeline
@@ -330,6 +333,94 @@ def test_the_second_canvas_comes_and_goes(
     assert all(each.__module__.startswith("napari.") for each in window.mouse_drag_callbacks)
 
 
+def test_the_msi_is_painted_again_after_another_tab_was_in_front(
+    qtbot: Any, window: Any, start: Callable[[Section], Hand], zarr: Path
+) -> None:
+    hand = start(pipeline.open_section(zarr))
+    dock = hand.dock
+    open_dock(window, "Data")
+    dock.editor.enable(dock.editor.pairs[0].id, False)  # what changes unseen
+    qtbot.waitUntil(lambda: not dock.fitting.running)
+    open_dock(window, "Register")
+    canvas = dock.canvases._qt.canvas._scene_canvas
+    qtbot.waitUntil(lambda: not canvas._update_pending, timeout=5000)
+    drawn: list[Any] = []
+    canvas.events.draw.connect(drawn.append)
+    hand.key("moving", Qt.Key.Key_L)
+    hand.click("moving", dock.editor.pairs[0].moving or (0.0, 0.0))
+    qtbot.waitUntil(lambda: bool(drawn), timeout=5000)
+
+
+def test_another_active_layer_takes_neither_clicks_nor_tools(
+    qtbot: Any, window: Any, start: Callable[[Section], Hand], bare: Section
+) -> None:
+    hand = start(bare)
+    dock = hand.dock
+    landmarks = dock.fixed.layer
+    assert landmarks is not None
+    assert window.layers.selection.active is landmarks
+    made = Image(np.zeros((4, 4)), name="measured")
+    layers.add(window, bare, "measured", made)
+    qtbot.waitUntil(lambda: window.layers.selection.active is landmarks)
+    window.layers.selection.active = layers.find(window, bare, "spots")
+    hand.key("fixed", Qt.Key.Key_L)
+    assert window.layers.selection.active is landmarks
+    (st, _), *_ = places(bare, 1)
+    hand.click("fixed", st)
+    hand.key("fixed", Qt.Key.Key_2)  # napari's tool to add points
+    assert not landmarks.editable
+    assert landmarks.mode == "pan_zoom"
+    assert len(landmarks.data) == len(dock.editor.pairs) == 1
+    open_dock(window, "Data")
+    assert landmarks.editable, "elsewhere it is a layer as any other"
+
+
+@pytest.mark.parametrize("side", ["fixed", "moving"])
+def test_names_are_written_beside_markers_and_read_on_any_ground(
+    qtbot: Any, start: Callable[[Section], Hand], zarr: Path, side: Side
+) -> None:
+    hand = start(pipeline.open_section(zarr))
+    dock = hand.dock
+    panel = dock.st_view if side == "fixed" else dock.msi_view
+    panel.turn(1)
+    panel.mirror()
+    canvas = dock.fixed if side == "fixed" else dock.moving
+    names = canvas._names
+    assert names is not None
+    assert not canvas.layer.text.visible  # type: ignore[union-attr]
+    places = names.places()
+    assert set(places) == {pair.id for pair in dock.editor.pairs}
+    for pair in dock.editor.pairs:
+        there = pair.at(side)
+        assert there is not None
+        away = places[pair.id].center() - hand.at(side, there).toPointF()
+        assert 4 < np.hypot(away.x(), away.y()) < 40
+    for one, other in combinations(places.values(), 2):
+        assert not one.intersects(other)
+    picture = QImage(names.size(), QImage.Format.Format_ARGB32)
+    for ground in ("white", "black", "#0072b2", "#f0e442"):
+        picture.fill(QColor(ground))
+        names.render(picture)
+        for rect in places.values():
+            letters = picture.copy(rect.toAlignedRect().adjusted(-2, -2, 2, 2))
+            seen = [
+                letters.pixelColor(x, y).lightness() for x in range(letters.width()) for y in range(letters.height())
+            ]
+            assert max(seen) > 230, ground
+            assert min(seen) < 60, ground
+
+
+def test_what_was_undone_is_said_until_the_next_edit(start: Callable[[Section], Hand], zarr: Path) -> None:
+    hand = start(pipeline.open_section(zarr))
+    dock = hand.dock
+    first, second, *_ = dock.editor.pairs
+    dock.editor.delete(first.id)
+    hand.key("fixed", Qt.Key.Key_Z, CTRL)
+    assert dock.messages.text == "Undone: delete landmark 1."
+    dock.editor.enable(second.id, False)
+    assert not dock.messages.text
+
+
 def test_a_dock_opened_again_finds_what_was_kept(
     qtbot: Any, window: Any, start: Callable[[Section], Hand], bare: Section
 ) -> None:
@@ -349,7 +440,7 @@ def test_a_dock_opened_again_finds_what_was_kept(
     assert dock.editor.to_dict()["pairs"] == [
         {**pair, "fixed": tuple(pair["fixed"]), "moving": tuple(pair["moving"])} for pair in kept["pairs"]
     ]
-    dock.undo()
+    dock.commands.undo()
     assert dock.editor.pairs == ()
 
 
@@ -372,7 +463,7 @@ def test_two_sections_keep_their_landmarks_apart(
     qtbot.waitUntil(lambda: _ready(dock), timeout=30_000)
     assert len(dock.editor.pairs) == 1
     assert dock.editor.changes == 2
-    dock.undo()
+    dock.commands.undo()
     assert not dock.editor.pairs[0].complete
     state.remove_section(bare)
     state.remove_section(other)

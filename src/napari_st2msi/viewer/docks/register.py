@@ -8,7 +8,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from napari.layers import Points
-from qtpy.QtCore import QEvent
+from qtpy.QtCore import QEvent, QTimer
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QShortcut
 
@@ -18,6 +18,7 @@ from napari_st2msi.section import Section
 from napari_st2msi.viewer import layers
 from napari_st2msi.viewer.docks.register_autosave import Autosave
 from napari_st2msi.viewer.docks.register_canvas import LandmarkCanvas
+from napari_st2msi.viewer.docks.register_commands import Commands
 from napari_st2msi.viewer.docks.register_keys import WORDS, RegisterKeys
 from napari_st2msi.viewer.docks.register_layout import RegisterLayout
 from napari_st2msi.viewer.docks.register_table import rows_of
@@ -47,6 +48,7 @@ class RegisterDock(RegisterLayout):
         super().__init__(napari_viewer)
         self.fixed = LandmarkCanvas(self.viewer, "fixed", self.editor)
         self.moving = LandmarkCanvas(self.canvases.right, "moving", self.editor)
+        self.commands = Commands(self.editor, self.landmarks.add, self.messages)
         self.fitting = Fitting(self.state, self)
         self.autosave = Autosave(self.context, parent=self)
         self.saving = Saving(self, self._written)
@@ -60,12 +62,12 @@ class RegisterDock(RegisterLayout):
             (self.viewer, self.canvases.right),
             {
                 "add": self.landmarks.add.toggle,
-                "accept": self.accept_selected,
-                "disable": self.disable_selected,
-                "delete": self.delete_selected,
-                "stop": self.stop,
-                "undo": self.undo,
-                "redo": self.redo,
+                "accept": self.commands.accept,
+                "disable": self.commands.disable,
+                "delete": self.commands.delete,
+                "stop": self.commands.stop,
+                "undo": self.commands.undo,
+                "redo": self.commands.redo,
             },
             self.save,
         )
@@ -80,10 +82,10 @@ class RegisterDock(RegisterLayout):
         editor.predictions_changed.connect(self._show_rows)
         editor.selection_changed.connect(self._on_selected)
         view.add.toggled.connect(self._on_adding)
-        view.undo.clicked.connect(self.undo)
-        view.redo.clicked.connect(self.redo)
-        view.disable.clicked.connect(self.disable_selected)
-        view.delete.clicked.connect(self.delete_selected)
+        view.undo.clicked.connect(self.commands.undo)
+        view.redo.clicked.connect(self.commands.redo)
+        view.disable.clicked.connect(self.commands.disable)
+        view.delete.clicked.connect(self.commands.delete)
         view.table.chosen.connect(self._on_row)
         view.table.landmarks.refused.connect(self.messages.show_error)
         self.transform.changed.connect(self._on_choices)
@@ -101,12 +103,12 @@ class RegisterDock(RegisterLayout):
             talker.message.connect(self._on_message)
         for panel in (self.st_view, self.msi_view, self.preview, self.automatic, self.files, self.autosave):
             panel.failed.connect(self.messages.show_error)
-        self.st_view.view_changed.connect(self._on_view)
         for panel in (self.st_view, self.msi_view):
             panel.view_changed.connect(self.update_titles)
         self.preview.changed.connect(self.update_titles)
-        self.jobs.started.connect(self._refresh)
-        self.jobs.ended.connect(self._refresh)
+        for jobs in (self.jobs, self.automatic.jobs):
+            jobs.started.connect(self._refresh)
+            jobs.ended.connect(self._refresh)
         self.viewer.layers.events.inserted.connect(self._on_layer)
         self.follow(self.state.section_changed, self._on_section)
         self.follow(self.state.sections_changed, self._on_section)
@@ -142,14 +144,13 @@ class RegisterDock(RegisterLayout):
             return
         self.canvases.show(section)
         known = layers.find(self.viewer, section, "landmarks_st")
-        self.fixed.show(known, partial(layers.add, self.viewer, section, "landmarks_st"))
+        st, msi = self.canvases.widgets or (None, None)
+        self.fixed.show(known, partial(layers.add, self.viewer, section, "landmarks_st"), st)
         right = self.canvases.right.layers
-        self.moving.show(next((layer for layer in right if isinstance(layer, Points)), None), right.append)
+        self.moving.show(next((layer for layer in right if isinstance(layer, Points)), None), right.append, msi)
         self.context.shown = True
         self.canvases.measure()
-        assert self.fixed.layer is not None
-        self.viewer.layers.selection.active = self.fixed.layer
-        right.selection.active = self.moving.layer
+        self._activate()
         for layer in (*layers.own_layers(self.viewer, section), self.moving.layer):
             self.keys.claim(layer)
         self.keys.bind(self.canvases.widgets)
@@ -167,10 +168,18 @@ class RegisterDock(RegisterLayout):
         self.moving.hide()
         self.canvases.hide(self.context.section)
 
+    def _activate(self) -> None:
+        """Make the landmarks the active layers: the tools of another one would get the clicks and keys, too."""
+        for canvas in (self.fixed, self.moving):
+            canvas.activate()
+
     def _on_layer(self, event: Any) -> None:
+        """Keep keys and clicks for the landmarks when another dock shows something meanwhile."""
         section = self.context.section
         if self.canvases.shown and section is not None and layers.role_of(event.value, section) is not None:
             self.keys.claim(event.value)
+            # napari activates a new layer after it has told of it.
+            QTimer.singleShot(0, self._activate)
 
     # -- the section ----------------------------------------------------------------------------
 
@@ -242,6 +251,8 @@ class RegisterDock(RegisterLayout):
 
     def _on_adding(self, adding: bool) -> None:
         self.fixed.adding = self.moving.adding = adding
+        if adding:
+            self._activate()
         self._refresh()
 
     def _on_selected(self, id: str | None) -> None:
@@ -253,40 +264,6 @@ class RegisterDock(RegisterLayout):
         self.editor.select(id)
         for canvas in (self.fixed, self.moving):
             canvas.centre_on(id)
-
-    def undo(self) -> None:
-        """Take back the last edit."""
-        self._say_step("Undone", self.editor.undo())
-
-    def redo(self) -> None:
-        """Do again what was taken back."""
-        self._say_step("Done again", self.editor.redo())
-
-    def _say_step(self, done: str, step: str) -> None:
-        if step:
-            self.messages.show_result(f"{done}: {step}.")
-
-    def delete_selected(self) -> None:
-        """Delete the landmark selected."""
-        if (id := self.editor.selected) is not None:
-            self.editor.delete(id)
-
-    def disable_selected(self) -> None:
-        """Leave the landmark selected out of the fit, or use it again."""
-        if (id := self.editor.selected) is not None:
-            self.editor.enable(id, not self.editor.pair(id).enabled)
-
-    def accept_selected(self) -> None:
-        """Place the landmark selected where it is predicted."""
-        if (id := self.editor.selected) is not None:
-            self.editor.confirm(id)
-
-    def stop(self) -> None:
-        """Stop adding, or select nothing."""
-        if self.landmarks.add.isChecked():
-            self.landmarks.add.setChecked(False)
-        else:
-            self.editor.select(None)
 
     # -- fitting --------------------------------------------------------------------------------
 
@@ -438,9 +415,6 @@ class RegisterDock(RegisterLayout):
             unsaved=self.state.work(section).unsaved,
             verb=self.run_bar.button.text(),
         )
-
-    def _on_view(self, _view: object) -> None:
-        self.fixed.bright = self.st_view.what == "histology"
 
     def show_keys(self) -> None:
         """List the keys."""

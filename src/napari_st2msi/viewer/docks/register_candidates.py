@@ -58,7 +58,9 @@ class CandidateModel(QAbstractTableModel):
         one, column = self._candidates[index.row()], index.column()
         if role == Qt.ItemDataRole.DisplayRole:
             if column == 0:
-                return f"✓ {one.label}" if one.chosen else one.label
+                # A narrow dock would cut the long name before the two splines differ.
+                label = one.label.replace("thin-plate spline", "spline")
+                return f"✓ {label}" if one.chosen else label
             left_out = one.left_out
             return um((one.rms_um, left_out["median"], left_out["mean"], left_out["max"])[column - 1])
         if role == Qt.ItemDataRole.ToolTipRole:

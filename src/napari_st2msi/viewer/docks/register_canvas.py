@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from napari.layers import Points
 from napari.utils.colormaps.standardize_color import transform_color
 from numpy.typing import NDArray
+from qtpy.QtWidgets import QWidget
 
 from napari_st2msi.viewer import overlays
+from napari_st2msi.viewer.docks.register_names import Name, Names
 from napari_st2msi.viewer.landmark_editor import LandmarkEditor
 from napari_st2msi.viewer.landmark_pairs import Pair, Point, Side
 
 NAMES: dict[Side, str] = {"fixed": "landmarks ST", "moving": "landmarks MSI"}
+HELP = "use <L> to add landmarks, <E> to disable one, <Del> to delete it, <?> for all keys"
 _MARKER_PX, _SELECTED_PX = 13.0, 18.0
 # A press this near to the middle of a marker is meant for it.
 _REACH_PX = 11.0
 # A press that moves less than this before it is let go is a click.
 _STILL_PX = 4.0
+_GAP_PX = 2.0
 _LEFT_OUT = 0.6
 
 
@@ -47,12 +51,12 @@ class LandmarkCanvas:
         self._editor = editor
         self._adding = False
         self._doubles: list[Callable[..., Any]] = []
-        self._bright = False
+        self._names: Names | None = None
         self._looks: list[_Look] = []
 
     # -- coming and going -----------------------------------------------------------------------
 
-    def show(self, layer: Points | None, put: Callable[[Points], None]) -> None:
+    def show(self, layer: Points | None, put: Callable[[Points], None], canvas: QWidget | None = None) -> None:
         """Show the landmarks and listen to the mouse.
 
         Parameters
@@ -61,6 +65,8 @@ class LandmarkCanvas:
             The layer to draw into, if there is one.
         put
             Adds a new layer to the viewer otherwise.
+        canvas
+            What draws the viewer; None where there is no window.
         """
         if self.layer is not None:
             return
@@ -70,6 +76,9 @@ class LandmarkCanvas:
         self.viewer.mouse_drag_callbacks.append(self._on_mouse)
         self.viewer.layers.selection.events.active.connect(self._show_cursor)
         self.viewer.scene.camera.events.zoom.connect(self._on_zoom)
+        if canvas is not None:
+            self._names = Names(self.viewer, canvas)
+            self.viewer.scene.camera.events.connect(self._on_camera)
         if layer is None:
             layer = Points(np.zeros((0, 2)), name=NAMES[self.side], units=("um", "um"))
             put(layer)
@@ -77,10 +86,13 @@ class LandmarkCanvas:
         # First of all: a layer that is not seen does not notice how many points it has.
         layer.visible = True
         layer.features = {"id": [""] * len(layer.data)}
-        layer.text = {"string": " {id}", "size": 11, "anchor": "upper_left", "color": self._ink}
-        # The mouse goes through the editor, so that everything can be undone.
-        layer.editable = False
+        layer.text = {"string": " {id}", "size": 11, "anchor": "upper_left", "color": "white"}
+        layer.text.visible = self._names is None
+        layer.events.editable.connect(self._lock)
+        # napari's status line tells of its own tools otherwise.
+        layer.help = HELP
         self.layer, self._looks = layer, []
+        self._lock()
         self.refresh()
         self._show_cursor()
 
@@ -93,9 +105,22 @@ class LandmarkCanvas:
         self.viewer.mouse_drag_callbacks.remove(self._on_mouse)
         self.viewer.layers.selection.events.active.disconnect(self._show_cursor)
         self.viewer.scene.camera.events.zoom.disconnect(self._on_zoom)
+        if self._names is not None:
+            self.viewer.scene.camera.events.disconnect(self._on_camera)
+            self._names.hide()
+            self._names.deleteLater()
+            self._names = None
+        self.layer.events.editable.disconnect(self._lock)
+        self.layer.editable = True
+        self.layer.text.visible = True
         self.layer.metadata.pop(overlays.EDITED, None)
         self.layer = None
         self.viewer.cursor.style = "standard"
+
+    def activate(self) -> None:
+        """Make the landmarks the active layer of the canvas while they are shown."""
+        if self.layer is not None and self.layer in self.viewer.layers:
+            self.viewer.layers.selection.active = self.layer
 
     @property
     def adding(self) -> bool:
@@ -148,21 +173,28 @@ class LandmarkCanvas:
             layer.border_width = [look.border_width for look in looks]
         self._looks = looks
         self._on_zoom()
+        self._write_names(shown)
 
-    @property
-    def bright(self) -> bool:
-        """Whether the picture under the landmarks is bright, so that their names are written in black."""
-        return self._bright
+    def _write_names(self, pairs: list[Pair]) -> None:
+        if self._names is not None:
+            # The selected one first, because it gets the best place.
+            ordered = sorted(pairs, key=lambda pair: pair.id != self._editor.selected)
+            self._names.show_names([self._name(pair) for pair in ordered])
 
-    @bright.setter
-    def bright(self, bright: bool) -> None:
-        self._bright = bright
-        if self.layer is not None:
-            self.layer.text.color = self._ink
+    def _name(self, pair: Pair) -> Name:
+        x, y = cast("Point", pair.at(self.side))
+        size = _SELECTED_PX if pair.id == self._editor.selected else _MARKER_PX
+        return Name(pair.id, y, x, size / 2 + _GAP_PX, faint=not pair.enabled)
 
-    @property
-    def _ink(self) -> str:
-        return "black" if self._bright else "white"
+    def _on_camera(self, _event: Any = None) -> None:
+        if self._names is not None:
+            self._names.update()
+
+    def _lock(self, _event: Any = None) -> None:
+        """Keep napari's own tools from the layer: the mouse goes through the editor, so that it can be undone."""
+        # napari unlocks a layer whenever it gets other points.
+        if self.layer is not None and self.layer.editable:
+            self.layer.editable = False
 
     def _on_zoom(self, _event: Any = None) -> None:
         """Keep the markers at their size on the screen.

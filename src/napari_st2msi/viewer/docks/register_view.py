@@ -94,6 +94,7 @@ class TransformView(QWidget):
         self.mirrored.setAccessibleName("Mirrored")
         self.mirrored.setToolTip("Whether one of the two sections lies upside down on its slide")
         self.table = CandidateTable()
+        self.note = Words("Median, mean and maximum are errors of landmarks left out.", role="note")
         self._chosen = ""
         rows, layout = form()
         layout.addRow("Transform", self.transform)
@@ -103,6 +104,7 @@ class TransformView(QWidget):
         outer.setSpacing(4)
         outer.addWidget(rows)
         outer.addWidget(self.table)
+        outer.addWidget(self.note)
         for field in (self.transform, self.mirrored):
             field.changed.connect(lambda: self.changed.emit(self.value))
         self.show_candidates(())
@@ -123,6 +125,7 @@ class TransformView(QWidget):
         """Show how all transforms did."""
         self.table.set_candidates(candidates)
         self.table.setVisible(bool(candidates))
+        self.note.setVisible(bool(candidates))
         self._chosen = next((one.label for one in candidates if one.chosen), "")
 
     def summary(self) -> str:

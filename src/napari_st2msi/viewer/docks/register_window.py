@@ -164,6 +164,8 @@ class TwoCanvases:
             layout.setStretch(1, 1)
         self.right.theme = self.left.theme
         self._qt.show()
+        # What changed while it was hidden was never painted, and vispy waits for that before it asks for more.
+        self._qt.canvas.native.update()
 
 
 def _nothing() -> None:
