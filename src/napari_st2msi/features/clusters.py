@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import random
+from importlib import import_module
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,18 +46,16 @@ def found_clusters(
 
 def _leiden(place: NDArray[np.float64]) -> NDArray[np.int64]:
     try:
-        import igraph  # type: ignore[import-not-found, unused-ignore]
+        igraph = import_module("igraph")
     except ImportError as error:
         raise ModelProblem(
             "Leiden clusters need the package igraph, which is not installed here because of its licence (GPL). "
             "Choose 'kmeans', or install it with: pip install igraph."
         ) from error
-    import random
-
     from sklearn.neighbors import kneighbors_graph
 
     near = kneighbors_graph(place, min(_NEIGHBOURS, len(place) - 1)).tocoo()
-    graph: Any = igraph.Graph(n=len(place), edges=np.column_stack([near.row, near.col]).tolist())
+    graph = igraph.Graph(n=len(place), edges=np.column_stack([near.row, near.col]).tolist())
     graph.simplify()
     igraph.set_random_number_generator(random.Random(0))
     try:
