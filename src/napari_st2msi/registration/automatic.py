@@ -18,7 +18,15 @@ from napari_st2msi.registration.landmarks import Landmarks
 from napari_st2msi.registration.placement import Placement
 from napari_st2msi.registration.poses import SCALES, Pose, distinct, find_poses
 from napari_st2msi.registration.registration import Registration
-from napari_st2msi.registration.sides import FixedSide, MovingSide, check_sizes, fixed_side, half, moving_side
+from napari_st2msi.registration.sides import (
+    FixedSide,
+    MovingSide,
+    check_halves,
+    check_sizes,
+    fixed_side,
+    half,
+    moving_side,
+)
 from napari_st2msi.registration.transforms import Transform
 from napari_st2msi.registration.trust import Evidence, judge
 from napari_st2msi.section import Section
@@ -92,6 +100,7 @@ def propose(
     # The matrices are small: threads would wait for each other.
     with threads_for(0):
         progress(0.0, "looking at both sides")
+        check_halves(section)
         fixed = fixed_side(section)
         check(cancelled)
         moving = moving_side(section, on_glass=fixed.on_glass)

@@ -52,10 +52,18 @@ class Mask:
         return np.asarray(np.column_stack([column, row]) @ self.to_um[:2, :2].T + self.to_um[:2, 2])
 
 
-def st_mask(section: Section) -> Mask:
-    """Return where the tissue is on the ST side: from histology, else from where spots lie.
+def spots_on_tissue(section: Section) -> NDArray[np.bool_]:
+    """Return (spots,) which spots lie on tissue, as far as the table says so (`in_tissue`, of Visium)."""
+    table = section.st.obs
+    if "in_tissue" not in table:
+        return np.ones(len(table), dtype=bool)
+    return np.asarray(table["in_tissue"].astype(str).isin(("1", "1.0", "True", "true")))
 
-    Histology is believed when most spots lie on what it shows as tissue.
+
+def st_mask(section: Section) -> Mask:
+    """Return where the tissue is on the ST side: from histology, else from where spots on tissue lie.
+
+    Histology is believed when most of these spots lie on what it shows as tissue.
 
     Raises
     ------
@@ -70,10 +78,10 @@ def st_mask(section: Section) -> Mask:
         if not 0.005 < share < 0.995:
             found = None
     if section.has_st:
-        spots = section.spots
-        if found is None or found.at(spots.centres).mean() < 0.7:
-            filled, to_um = rasterise(spots, np.ones(len(spots)))
-            found = Mask(np.isfinite(filled), to_um)
+        spots, used = section.spots, spots_on_tissue(section)
+        if found is None or found.at(spots.centres[used]).mean() < 0.7:
+            filled, to_um = rasterise(spots, used.astype(np.float32))
+            found = Mask(filled > 0, to_um)
     if found is None:
         raise DataProblem(
             "No tissue can be told from the glass in the histology. Check that the picture shows the stained "
@@ -189,7 +197,7 @@ def _discriminated(
 ) -> NDArray[np.bool_]:
     """Redraw a mask along the direction in ion space that tells its two classes apart best (Fisher's)."""
     some = pixel[measured][:: max(1, int(measured.sum()) // 20_000)]
-    covariance = np.cov(logs[some].T)
+    covariance = np.atleast_2d(np.cov(logs[some].T))
     covariance += 0.1 * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
     for _ in range(3):
         inside, outside = pixel[tissue & measured], pixel[measured & ~tissue]

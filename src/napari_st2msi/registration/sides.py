@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from napari_st2msi.errors import DataProblem, GeometryProblem
 from napari_st2msi.registration.components import gene_components, ion_components
 from napari_st2msi.registration.histology import histology_image, stain_features
-from napari_st2msi.registration.masks import Mask, msi_tissue, st_mask
+from napari_st2msi.registration.masks import Mask, msi_tissue, spots_on_tissue, st_mask
 from napari_st2msi.registration.mutual_information import Channels
 from napari_st2msi.registration.raster import neighbour_distance, rasterise
 from napari_st2msi.section import MSI_SYSTEM, Section
@@ -135,9 +135,7 @@ def fixed_side(section: Section, genes: NDArray[np.bool_] | None = None, *, mask
         return _from_histology(section)
     mask = st_mask(section) if mask is None else mask
     table = section.st
-    used = np.asarray(table.X.sum(axis=1)).ravel() > 0
-    if "in_tissue" in table.obs:
-        used &= table.obs["in_tissue"].to_numpy().astype(int) > 0
+    used = spots_on_tissue(section) & (np.asarray(table.X.sum(axis=1)).ravel() > 0)
     if used.sum() < _FEWEST:
         raise DataProblem(
             f"Only {int(used.sum())} spots lie on tissue and have counts; automatic registration needs {_FEWEST}. "
@@ -194,6 +192,22 @@ def moving_side(
     measured = np.isfinite(image[..., 0])
     plain = np.where(measured[..., None], image, 0.0).astype(np.float64)
     return MovingSide(plain[..., :-1], measured, plain[..., -1] > 0.5, to_um, tissue)
+
+
+def check_halves(section: Section) -> None:
+    """Refuse genes or ions that have no halves: without these nothing tells how far the whole is off.
+
+    Raises
+    ------
+    DataProblem
+        There is one gene, or one ion.
+    """
+    for what, count in (("gene", section.st.n_vars if section.has_st else 2), ("ion", section.msi.n_vars)):
+        if count < 2:
+            raise DataProblem(
+                f"There is only one {what}, and automatic registration compares two halves of them. Register with "
+                "landmarks."
+            )
 
 
 def check_sizes(fixed: FixedSide, moving: MovingSide) -> None:
@@ -269,6 +283,8 @@ def _standardised(values: NDArray[np.float64], learned: slice | NDArray[np.bool_
 
 def _principal(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return standardised principal components, without those that are sums of others."""
+    if not values.shape[1]:
+        return values
     size, directions = np.linalg.eigh(values.T @ values / len(values))
     kept = size[::-1] > 0.01 * size.max()
     return _standardised(values @ directions[:, ::-1][:, kept])
