@@ -63,6 +63,8 @@ class LandmarkEditor:
     selection_changed = Signal(object)
 
     def __init__(self) -> None:
+        #: What the sides are called in words.
+        self.sides = SIDES
         self._past: list[_Step] = []
         self._now = _Step()
         self._future: list[_Step] = []
@@ -114,7 +116,7 @@ class LandmarkEditor:
         """
         half = self.awaited(side)
         if half is not None:
-            self._put(half, side, xy, f"place landmark {half} in the {SIDES[side]}")
+            self._put(half, side, xy, f"place landmark {half} in the {self.sides[side]}")
             self._select_next(half, side)
             return half
         taken, number = {pair.id for pair in self._now.pairs}, self._now.number

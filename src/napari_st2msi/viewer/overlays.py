@@ -14,7 +14,7 @@ from napari_st2msi.paired import PairedDataset
 from napari_st2msi.registration.landmark_files import find_landmarks
 from napari_st2msi.registration.persistence import transform_of
 from napari_st2msi.registration.transforms import Affine
-from napari_st2msi.section import CONFIDENCE, Section
+from napari_st2msi.section import CONFIDENCE, MSI_SYSTEM, Section
 from napari_st2msi.viewer import layers
 from napari_st2msi.viewer.layers import Role
 
@@ -61,7 +61,7 @@ def has_landmarks(section: Section) -> bool:
 
 def show_landmarks(viewer: Any, section: Section) -> None:
     """Show the landmarks that a section carries, numbered, each side where it lies."""
-    if not (has_landmarks(section) and section.has_st and section.has_msi):
+    if not (has_landmarks(section) and section.has_msi):
         return
     drawn = layers.find(viewer, section, "landmarks_st")
     if drawn is not None and drawn.metadata.get(EDITED):
@@ -70,7 +70,8 @@ def show_landmarks(viewer: Any, section: Section) -> None:
     to_um = layers.pixel_site(section).to_um
     transform = transform_of(section) or Affine(to_um)
     moving = transform.forward(landmarks.moving)
-    size = 0.025 * float(np.ptp(section.spots.centres, axis=0).max())
+    tissue = section.spots if section.has_st else section.pixels(MSI_SYSTEM)
+    size = 0.025 * float(np.ptp(tissue.centres, axis=0).max())
     for (role, name, colour, symbol), xy in zip(_LOOKS, (landmarks.fixed, moving), strict=True):
         _show(viewer, section, role, name, xy[:, ::-1], landmarks.ids, colour, symbol, size)
 

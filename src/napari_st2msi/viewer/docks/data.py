@@ -26,6 +26,7 @@ from napari_st2msi.viewer.docks.data_steps import (
     registered_in_words,
 )
 from napari_st2msi.viewer.docks.next_step import Step, next_step
+from napari_st2msi.viewer.docks.register_context import can_be_registered
 from napari_st2msi.viewer.docks.saving import Saving
 from napari_st2msi.viewer.jobs import Job
 from napari_st2msi.viewer.parts.dock import Dock, form
@@ -321,9 +322,10 @@ class DataDock(Dock):
         both = work is not None and work.section.has_st and work.section.has_msi
         self.found_group.setVisible(work is not None)
         self.roles_group.setVisible(work is not None)
-        self.register_group.setVisible(both)
+        alignable = work is not None and can_be_registered(work.section)
+        self.register_group.setVisible(alignable)
         self.pair_group.setVisible(both)
-        if work is not None and both:
+        if work is not None and alignable:
             self._refresh_steps(work)
         for group in (self.open_group, self.choices_group, self.found_group, self.roles_group):
             group.update_title()

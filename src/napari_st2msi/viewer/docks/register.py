@@ -19,10 +19,17 @@ from napari_st2msi.viewer import layers
 from napari_st2msi.viewer.docks.register_autosave import Autosave
 from napari_st2msi.viewer.docks.register_canvas import LandmarkCanvas
 from napari_st2msi.viewer.docks.register_commands import Commands
+from napari_st2msi.viewer.docks.register_context import can_be_registered
 from napari_st2msi.viewer.docks.register_keys import WORDS, RegisterKeys
 from napari_st2msi.viewer.docks.register_layout import RegisterLayout
 from napari_st2msi.viewer.docks.register_table import rows_of
-from napari_st2msi.viewer.docks.register_view import errors_in_words, fit_in_words, standing_in_words, unsaved_in_words
+from napari_st2msi.viewer.docks.register_view import (
+    applied_in_words,
+    errors_in_words,
+    fit_in_words,
+    standing_in_words,
+    unsaved_in_words,
+)
 from napari_st2msi.viewer.docks.register_work import Choices, Fitting, Held, Kept, apply, look_up
 from napari_st2msi.viewer.docks.saving import Saving
 from napari_st2msi.viewer.jobs import Job, Jobs
@@ -186,7 +193,7 @@ class RegisterDock(RegisterLayout):
     def _on_section(self, *_: Any) -> None:
         """Work on the section looked at, if it has both sides; what was edited in the one before is kept."""
         section = self.state.section
-        if section is not None and not (section.has_st and section.has_msi):
+        if not can_be_registered(section):
             section = None
         before = self.context.section
         if section is not before:
@@ -202,6 +209,7 @@ class RegisterDock(RegisterLayout):
             self.messages.clear()
             self.transform.set_value(held.choices)
             self.context.set_section(section)
+            self.name_sides()
             self._changing = False
             if held.known:
                 self._fit()
@@ -311,7 +319,9 @@ class RegisterDock(RegisterLayout):
 
     def _show_rows(self) -> None:
         if not self._changing:
-            self.landmarks.show_rows(rows_of(self.editor.pairs, self.context.registration, self.fitting.pixel_um))
+            self.landmarks.show_rows(
+                rows_of(self.editor.pairs, self.context.registration, self.fitting.pixel_um, self.editor.sides)
+            )
 
     # -- applying and saving --------------------------------------------------------------------
 
@@ -343,7 +353,7 @@ class RegisterDock(RegisterLayout):
             self.editor.mark_saved()
             self.context.registration = registration
         self.state.set_registered(section)
-        self.messages.show_result(f"MSI lies over ST. {errors_in_words(registration)}")
+        self.messages.show_result(applied_in_words(section, registration))
         self._refresh()
         if then is not None:
             then(section)
@@ -400,7 +410,7 @@ class RegisterDock(RegisterLayout):
 
     def _state_in_words(self, section: Section | None) -> tuple[str, Any]:
         if section is None:
-            return "No section with ST and MSI is open.", "empty"
+            return "No section that can be registered is open.", "empty"
         if self.jobs.running:
             return self.state.running[-1] if self.state.running else "Working", "running"
         held = self._held[section]

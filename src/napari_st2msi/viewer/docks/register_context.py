@@ -8,6 +8,7 @@ from psygnal import Signal
 
 from napari_st2msi.section import Section
 from napari_st2msi.viewer.landmark_editor import LandmarkEditor
+from napari_st2msi.viewer.landmark_pairs import SIDES, Side
 from napari_st2msi.viewer.state import ViewerState
 
 if TYPE_CHECKING:
@@ -52,13 +53,14 @@ class RegisterContext:
 
     @property
     def section(self) -> Section | None:
-        """The section that is registered here: one with ST and MSI, or None."""
+        """The section that is registered here: one that `can_be_registered`, or None."""
         return self._section
 
     def set_section(self, section: Section | None) -> None:
         """Work on another section; its registration at hand is not known yet."""
         self._section = section
         self._registration = None
+        self.editor.sides = sides_of(section)
         self.section_changed.emit(section)
         self.registration_changed.emit(None)
 
@@ -83,3 +85,13 @@ class RegisterContext:
         if shown != self._shown:
             self._shown = shown
             self.shown_changed.emit(shown)
+
+
+def can_be_registered(section: Section | None) -> bool:
+    """Tell whether a section has MSI, and ST or at least a stained section to lay it over."""
+    return section is not None and section.has_msi and (section.has_st or section.roles.image is not None)
+
+
+def sides_of(section: Section | None) -> dict[Side, str]:
+    """Return what the two sides of a section are called: without ST, the MSI is laid over the stained section."""
+    return SIDES if section is None or section.has_st else {**SIDES, "fixed": "H&E"}

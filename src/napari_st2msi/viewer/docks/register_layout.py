@@ -15,6 +15,7 @@ from napari_st2msi.viewer.docks.register_preview import PreviewPanel
 from napari_st2msi.viewer.docks.register_view import LandmarksView, TransformView
 from napari_st2msi.viewer.docks.register_views import ViewsPanel
 from napari_st2msi.viewer.docks.register_window import TwoCanvases
+from napari_st2msi.viewer.landmark_pairs import SIDES, Side
 from napari_st2msi.viewer.parts.buttons import flat
 from napari_st2msi.viewer.parts.dock import Dock
 from napari_st2msi.viewer.parts.empty import EmptyState
@@ -51,8 +52,10 @@ class RegisterLayout(Dock):
         rows = QGridLayout(views)
         rows.setContentsMargins(0, 0, 0, 0)
         rows.setSpacing(4)
-        for place, (words, panel) in enumerate((("ST", self.st_view), ("MSI", self.msi_view))):
-            rows.addWidget(QLabel(words), place, 0, Qt.AlignmentFlag.AlignTop)
+        self.side_labels: dict[Side, QLabel] = {side: QLabel(words) for side, words in SIDES.items()}
+        for place, panel in enumerate((self.st_view, self.msi_view)):
+            side = panel.side
+            rows.addWidget(self.side_labels[side], place, 0, Qt.AlignmentFlag.AlignTop)
             rows.addWidget(panel, place, 1)
         self.body.addWidget(self.empty)
         self.groups = (
@@ -78,6 +81,11 @@ class RegisterLayout(Dock):
             self.automatic.set_look(look)
             self.landmarks.table.fit_columns()
 
+    def name_sides(self) -> None:
+        """Call the sides what they are in the section at hand."""
+        for side, words in self.editor.sides.items():
+            self.side_labels[side].setText(words)
+
     def show_missing(self, section: Section | None) -> None:
         """Say what is missing to register a section."""
         self.empty.say(*_missing(section))
@@ -99,8 +107,8 @@ def _missing(section: Section | None) -> tuple[str, str]:
     """Return what is missing to register a section, and what the button does about it."""
     if section is None:
         return "Open a section with ST and MSI first: in the Data dock, or a sample of it.", "Open data"
-    lacks, has = ("ST", "MSI") if not section.has_st else ("MSI", "ST")
-    return (
-        f"'{section.name}' has {has} only, so there is nothing to lay over it. Open it together with its {lacks}.",
-        "Open data",
-    )
+    if section.has_msi:
+        words = "has MSI only, so there is nothing to lay it over. Open it together with its ST or its stained section."
+    else:
+        words = "has no MSI, so there is nothing to lay over it. Open it together with its MSI."
+    return f"'{section.name}' {words}", "Open data"

@@ -256,7 +256,7 @@ class PreviewPanel(QWidget):
 
     def _say(self) -> None:
         missing = self.on and self.context.section is not None and self.context.registration is None
-        self.note.setText("Three landmarks, or an automatic registration, are needed to see MSI over ST.")
+        self.note.setText("Three landmarks, or an automatic registration, are needed to see the MSI over it.")
         self.note.setVisible(missing)
 
     # -- following the context ------------------------------------------------------------------

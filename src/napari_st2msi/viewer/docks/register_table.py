@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ from napari_st2msi.errors import DataProblem
 from napari_st2msi.registration.registration import Registration
 from napari_st2msi.viewer.docks.register_candidates import dress, head, um, width
 from napari_st2msi.viewer.landmark_editor import LandmarkEditor
-from napari_st2msi.viewer.landmark_pairs import Pair
+from napari_st2msi.viewer.landmark_pairs import SIDES, Pair, Side
 
 _Index = QModelIndex
 _UP, _DOWN = Qt.SortOrder.AscendingOrder, Qt.SortOrder.DescendingOrder
@@ -54,6 +55,7 @@ class Row:
     influence_um: float = float("nan")
     outlier: bool = False
     tier: Tier | None = None
+    sides: Mapping[Side, str] = field(default_factory=lambda: SIDES, compare=False)
 
     @property
     def lacks(self) -> str:
@@ -61,20 +63,25 @@ class Row:
         if self.pair.complete:
             return ""
         if self.pair.predicted:
-            return "MSI ?" if self.pair.predicted == "moving" else "ST ?"
-        return "no MSI" if self.pair.moving is None else "no ST"
+            return f"{self.sides[self.pair.predicted]} ?"
+        return f"no {self.sides['moving' if self.pair.moving is None else 'fixed']}"
 
 
-def rows_of(pairs: tuple[Pair, ...], registration: Registration | None, pixel_um: float | None) -> list[Row]:
-    """Return the landmarks with the errors that a registration gives them."""
+def rows_of(
+    pairs: tuple[Pair, ...],
+    registration: Registration | None,
+    pixel_um: float | None,
+    sides: Mapping[Side, str] = SIDES,
+) -> list[Row]:
+    """Return the landmarks with the errors that a registration gives them; `sides` says what these are called."""
     if registration is None:
-        return [Row(pair) for pair in pairs]
+        return [Row(pair, sides=sides) for pair in pairs]
     known = {id: place for place, id in enumerate(registration.landmarks.ids)}
     rows = []
     for pair in pairs:
         place = known.get(pair.id)
         if place is None or not pair.complete:
-            rows.append(Row(pair))
+            rows.append(Row(pair, sides=sides))
             continue
         left_out = float(registration.left_out_um[place])
         rows.append(
@@ -85,6 +92,7 @@ def rows_of(pairs: tuple[Pair, ...], registration: Registration | None, pixel_um
                 float(registration.influence_um[place]) if pair.enabled else float("nan"),
                 bool(registration.outlier[place]),
                 tier_of(left_out, pixel_um),
+                sides,
             )
         )
     return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import numpy as np
@@ -10,11 +11,13 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QToolButton, QVBoxLayout, Q
 
 from napari_st2msi.registration.registration import Candidate, Registration
 from napari_st2msi.registration.transforms import POINT_TRANSFORMS
+from napari_st2msi.section import Section
 from napari_st2msi.viewer.docks.register_candidates import CandidateTable
+from napari_st2msi.viewer.docks.register_context import sides_of
 from napari_st2msi.viewer.docks.register_table import LandmarkTable, Row
 from napari_st2msi.viewer.docks.register_work import Choices
 from napari_st2msi.viewer.landmark_editor import LandmarkEditor
-from napari_st2msi.viewer.landmark_pairs import SIDES, Pair
+from napari_st2msi.viewer.landmark_pairs import SIDES, Pair, Side
 from napari_st2msi.viewer.parts.buttons import flat
 from napari_st2msi.viewer.parts.dock import Level, form
 from napari_st2msi.viewer.parts.fields import ChoiceField
@@ -71,7 +74,7 @@ class LandmarksView(QWidget):
         self.delete.setEnabled(selected is not None)
         self.disable.setEnabled(selected is not None)
         self.disable.setText("Enable" if selected is not None and not selected.enabled else "Disable")
-        self.hint.setText(next_in_words(editor.pairs, selected, self.add.isChecked()))
+        self.hint.setText(next_in_words(editor.pairs, selected, self.add.isChecked(), editor.sides))
 
     def say(self, text: str) -> None:
         """Show what came of the fit."""
@@ -135,15 +138,17 @@ class TransformView(QWidget):
         return f"automatic: {self._chosen}" if self._chosen else "automatic"
 
 
-def next_in_words(pairs: tuple[Pair, ...], selected: Pair | None, adding: bool) -> str:
-    """Return what to do next."""
+def next_in_words(
+    pairs: tuple[Pair, ...], selected: Pair | None, adding: bool, sides: Mapping[Side, str] = SIDES
+) -> str:
+    """Return what to do next; `sides` says what the two sides are called."""
     if selected is not None and selected.predicted is not None:
-        where = SIDES[selected.predicted]
+        where = sides[selected.predicted]
         return f"Landmark {selected.id} is predicted in the {where}: drag it to its place, or click it to accept it."
-    lacking = None if selected is None else next((side for side in SIDES if not selected.placed(side)), None)
+    lacking = None if selected is None else next((side for side in sides if not selected.placed(side)), None)
     if selected is not None and lacking is not None:
         word = "Now click" if adding else "Press L, then click"
-        return f"{word} landmark {selected.id} in the {SIDES[lacking]}."
+        return f"{word} landmark {selected.id} in the {sides[lacking]}."
     n_complete = sum(pair.complete for pair in pairs)
     more = _NEEDED - n_complete
     still = "" if more <= 0 else f" {more} more {'pair is' if more == 1 else 'pairs are'} needed."
@@ -190,6 +195,12 @@ def unsaved_in_words(n: int, when: datetime | None) -> str:
 def fit_in_words(registration: Registration) -> str:
     """Return how well a registration fits, and what to heed."""
     return "\n".join([errors_in_words(registration), *registration.warnings])
+
+
+def applied_in_words(section: Section, registration: Registration) -> str:
+    """Return what was done when a registration was applied."""
+    words = f"MSI lies over the {sides_of(section)['fixed']}. {errors_in_words(registration)}"
+    return words if section.has_st else f"{words} There are no spots, so there is no confidence for each of them."
 
 
 def errors_in_words(registration: Registration) -> str:

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_st2msi.section import Section
 from napari_st2msi.viewer import layers, overlays
+from napari_st2msi.viewer.docks.register_context import sides_of
 
 #: What stays visible on the ST side while landmarks are placed.
 _KEPT = ("histology", "spots", "landmarks_st")
@@ -69,7 +70,8 @@ class TwoCanvases:
         self.hide_others(section)
         left.layers.events.inserted.connect(self._on_inserted)
         self._add_canvas()
-        for viewer, words in ((left, "ST"), (self.right, "MSI")):
+        sides = sides_of(section)
+        for viewer, words in ((left, sides["fixed"]), (self.right, sides["moving"])):
             viewer.canvas.overlays.text.update(_title(words))
 
     def measure(self) -> None:
