@@ -14,7 +14,7 @@ from napari_st2msi.models.task import Task
 from napari_st2msi.progress import Cancelled
 from napari_st2msi.recipe import Model
 
-NAMES = ("ridge", "linear", "lasso", "elastic_net", "pls", "kernel_ridge", "banded_ridge")
+NAMES = ("ridge", "linear", "lasso", "elastic_net", "pls", "kernel_ridge", "banded_ridge", "trees")
 
 
 def problem(n=240, r=20, k=6, noise=0.3, seed=0):

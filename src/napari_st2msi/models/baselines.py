@@ -13,10 +13,11 @@ from napari_st2msi.errors import ModelProblem
 from napari_st2msi.features.ions import IonScale
 from napari_st2msi.features.position import N_TERMS, frames_of, polynomials
 from napari_st2msi.features.spatial import where
-from napari_st2msi.models.arrays import linear_arrays, linear_from, part, prefixed
+from napari_st2msi.models.arrays import part, prefixed
 from napari_st2msi.models.base import Predictor, prediction
 from napari_st2msi.models.choose import least_flexible
 from napari_st2msi.models.inner import block_folds, inner_folds
+from napari_st2msi.models.maps import Linear
 from napari_st2msi.models.ridge import fit_ridge
 from napari_st2msi.paired import PairedDataset, dense
 from napari_st2msi.progress import Progress, check, never
@@ -132,11 +133,11 @@ class TotalCounts(_Baseline):
         return self.linear_((_totals(genes) - self.centre_) / self.deviation_)
 
     def _own_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        return {}, {"centre": self.centre_, "deviation": self.deviation_, **linear_arrays(self.linear_)}
+        return {}, {"centre": self.centre_, "deviation": self.deviation_, **self.linear_.state()[1]}
 
     def _own_restore(self, facts: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
         self.centre_, self.deviation_ = arrays["centre"], arrays["deviation"]
-        self.linear_ = linear_from(arrays, 2, self._n_targets)
+        self.linear_ = Linear.restore({}, arrays, 2, self._n_targets)
 
 
 class Position(_Baseline):
@@ -162,11 +163,11 @@ class Position(_Baseline):
         return self.linear_(polynomials(xy, sections, frames))
 
     def _own_state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-        return {"frames": self.frames_}, linear_arrays(self.linear_)
+        return {"frames": self.frames_}, self.linear_.state()[1]
 
     def _own_restore(self, facts: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
         self.frames_ = {str(label): [float(value) for value in box] for label, box in facts["frames"].items()}
-        self.linear_ = linear_from(arrays, N_TERMS, self._n_targets)
+        self.linear_ = Linear.restore({}, arrays, N_TERMS, self._n_targets)
 
 
 class Coordinates(_Baseline):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from napari_st2msi.errors import ModelProblem
+from napari_st2msi.models.arrays import part, prefixed
 from napari_st2msi.models.choose import least_flexible
 from napari_st2msi.models.inner import InnerFold
 from napari_st2msi.models.maps import Linear
@@ -18,6 +21,7 @@ from napari_st2msi.progress import Progress, check, never
 _BEFORE = 20
 _PENALTIES = np.geomspace(10.0, 1e4, 4)
 _STEPS = 30
+_ARRAYS = ("order", "before", "weight", "mean")
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,30 @@ class Chain:
                 seen = self.before[ion]
                 odds[:, ion] += (expit(odds[:, seen]) - self.mean[seen]) @ self.weight[ion]
         return odds
+
+    def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Return JSON values and named arrays."""
+        arrays: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in _ARRAYS}
+        return {"kind": "chain"}, arrays | prefixed("linear", self.odds.state()[1])
+
+    @classmethod
+    def restore(cls, facts: dict[str, Any], arrays: dict[str, NDArray[Any]], features: int, targets: int) -> Chain:
+        """Take back what `state` returned.
+
+        Raises
+        ------
+        ModelProblem
+            It is not from so many features to so many targets.
+        """
+        order, before, weight, mean = (arrays[name] for name in _ARRAYS)
+        ions = np.concatenate([order, before.ravel()])
+        if (
+            before.shape != weight.shape
+            or not len(before) == len(mean) == targets
+            or (len(ions) and (ions.min() < 0 or ions.max() >= targets))
+        ):
+            raise ModelProblem("The model's chain does not fit its ions.")
+        return cls(Linear.restore({}, part("linear", arrays), features, targets), order, before, weight, mean)
 
 
 def fit_chain(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_st2msi.errors import ModelProblem
 from napari_st2msi.features.threads import threads_for
+from napari_st2msi.models.arrays import part, prefixed
 from napari_st2msi.models.inputs import Inputs
 from napari_st2msi.models.maps import Linear
 from napari_st2msi.models.task import Task
@@ -45,6 +48,26 @@ class Kernel:
                 for start in range(0, max(len(features), 1), _ROWS)
             ]
         )
+
+    def state(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Return JSON values and named arrays."""
+        arrays = {"landmarks": self.landmarks, "whitening": self.whitening}
+        return {"kind": "kernel", "gamma": self.gamma}, arrays | prefixed("linear", self.linear.state()[1])
+
+    @classmethod
+    def restore(cls, facts: dict[str, Any], arrays: dict[str, NDArray[Any]], features: int, targets: int) -> Kernel:
+        """Take back what `state` returned.
+
+        Raises
+        ------
+        ModelProblem
+            It is not from so many features to so many targets.
+        """
+        landmarks, whitening = arrays["landmarks"], arrays["whitening"]
+        if landmarks.ndim != 2 or landmarks.shape[1] != features or len(whitening) != len(landmarks):
+            raise ModelProblem("The model's landmarks do not fit its features.")
+        linear = Linear.restore({}, part("linear", arrays), whitening.shape[1], targets)
+        return cls(landmarks, whitening, float(facts["gamma"]), linear)
 
 
 def fit_kernel(task: Task) -> Kernel:

@@ -12,15 +12,14 @@ from numpy.typing import NDArray
 from napari_st2msi.errors import ModelProblem
 from napari_st2msi.features.design import Design
 from napari_st2msi.features.ions import IonScale
-from napari_st2msi.models.arrays import map_from, map_state, part, prefixed
+from napari_st2msi.models.arrays import map_from, part, prefixed
 from napari_st2msi.models.banded import shares_explained
 from napari_st2msi.models.base import Predictor, prediction
-from napari_st2msi.models.chain import Chain
 from napari_st2msi.models.inputs import Inputs, inputs_of
-from napari_st2msi.models.kernel import Kernel
-from napari_st2msi.models.maps import Linear
+from napari_st2msi.models.maps import Linear, Map
 from napari_st2msi.paired import PairedDataset, dense
 from napari_st2msi.progress import Progress, never
+from napari_st2msi.recipe import Genes
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -64,17 +63,21 @@ class Learner(Predictor):
         progress: Progress = Progress(),
         cancelled: Callable[[], bool] = never,
     ) -> Self:
-        """Fit on training spots; `validation` is not needed and not looked at."""
+        """Fit on training spots, in the order of their names, so that another order changes nothing.
+
+        `validation` is not needed and not looked at.
+        """
         if len(train) < LEAST_SPOTS:
             raise ModelProblem(
                 f"A model needs at least {LEAST_SPOTS} spots with genes and ions, and here are {len(train)}."
             )
         progress(0.0, "genes")
+        train = train.select(np.argsort(train.genes.obs_names.to_numpy().astype(str), kind="stable"))
         self.ions_ = IonScale(self.recipe.ions).fit(train.ions)
         values = self.ions_.forward(train.ions)
-        self.design_ = Design(self.recipe.genes)
+        self.design_ = Design(self._gene_choices)
         inputs = self._inputs(train, inputs_of(self.design_, train, values, context, cancelled))
-        self.maps_: dict[str, Linear | Kernel | Chain] = {}
+        self.maps_: dict[str, Map] = {}
         self._learn(inputs, values, dense(train.ions.X) > 0, progress.part(0.05, 1.0), cancelled)
         intensity = self.maps_.get("intensity")
         self.shares_: dict[str, NDArray[np.float64]] = {}
@@ -113,7 +116,7 @@ class Learner(Predictor):
             facts[name], own = piece.state()
             arrays |= prefixed(name, own)
         for name, fitted in self.maps_.items():
-            facts[name], own = map_state(fitted)
+            facts[name], own = fitted.state()
             arrays |= prefixed(name, own)
         return facts, arrays
 
@@ -154,7 +157,11 @@ class Learner(Predictor):
     def _n_targets(self) -> int:
         return len(self.ions_.var_)
 
-    # What a subclass adds to the features of the design, and to what is kept.
+    # What a subclass changes in the design, adds to its features, and to what is kept.
+
+    @property
+    def _gene_choices(self) -> Genes:
+        return self.recipe.genes
 
     @property
     def _n_extra(self) -> int:

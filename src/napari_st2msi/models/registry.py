@@ -22,6 +22,7 @@ _OWN = {
     "elastic_net": "regression:ElasticNet",
     "lasso": "regression:Lasso",
     "linear": "regression:LeastSquares",
+    "trees": "regression:BoostedTrees",
     "mlp": "mlp:MultilayerPerceptron",
     "position_genes": "regression:PositionGenes",
     "mean": "baselines:TrainingMean",

@@ -129,6 +129,16 @@ class BandedRidge(Regression):
     assumes: ClassVar[str] = "Log intensity is linear; how much a spot's surroundings matter differs from ion to ion."
 
 
+class BoostedTrees(Regression):
+    """Gradient-boosted trees."""
+
+    name: ClassVar[str] = "trees"
+    regression: ClassVar[str] = "trees"
+    assumes: ClassVar[str] = (
+        "Ions follow thresholds of few features at a time; between sections only if genes are standardised per section."
+    )
+
+
 class PositionGenes(BandedRidge):
     """Position in the section and genes, each with a penalty of its own.
 

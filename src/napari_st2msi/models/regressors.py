@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 
-from napari_st2msi.models.kernel import Kernel
-from napari_st2msi.models.maps import Linear
+from napari_st2msi.models.maps import Map
 from napari_st2msi.models.task import Task
 
 # name → module:function, imported when first asked for.
@@ -17,13 +16,14 @@ _FITS = {
     "pls": "components:fit_pls",
     "kernel_ridge": "kernel:fit_kernel",
     "banded_ridge": "banded:fit_banded",
+    "trees": "trees:fit_trees",
 }
 
 
-def fit_regression(name: str, task: Task) -> Linear | Kernel:
+def fit_regression(name: str, task: Task) -> Map:
     """Fit the regression of a name: ``ridge``, ``linear``, ``lasso``, ``elastic_net``, ``pls`` and so on."""
     if name == "ridge":
         return task.ridge()
     module, function = _FITS[name].split(":")
-    fit: Callable[[Task], Linear | Kernel] = getattr(import_module(f"napari_st2msi.models.{module}"), function)
+    fit: Callable[[Task], Map] = getattr(import_module(f"napari_st2msi.models.{module}"), function)
     return fit(task)

@@ -19,8 +19,8 @@ class Model(Choices):
         description="For 'two_stage'. logistic: logistic regression for each ion; svm: linear support vector machine "
         "for each ion; chain: logistic regressions, each of which also sees what the ones before it predict.",
     )
-    intensity: Literal["ridge", "linear", "lasso", "elastic_net", "pls", "kernel_ridge", "banded_ridge"] = Field(
-        "ridge", title="Intensity by", description="For 'two_stage': the regression where the ion is present."
+    intensity: Literal["ridge", "linear", "lasso", "elastic_net", "pls", "kernel_ridge", "banded_ridge", "trees"] = (
+        Field("ridge", title="Intensity by", description="For 'two_stage': the regression where the ion is present.")
     )
     combine: Literal["product", "mask"] = Field(
         "product",
@@ -57,8 +57,22 @@ class Model(Choices):
     n_landmarks: int = Field(
         1000, ge=10, le=20_000, title="Landmarks", description="For 'kernel_ridge': training spots to compare with."
     )
+    tree_components: int = Field(
+        20, ge=1, title="Directions of ions", description="For 'trees': they learn so many directions that ions share."
+    )
+    tree_depth: int = Field(4, ge=1, le=12, title="Depth of trees", description="For 'trees': questions in a row.")
+    tree_rate: float = Field(
+        0.15, gt=0, le=1, title="Rate of trees", description="For 'trees': how much of each new tree is added."
+    )
+    rounds: int = Field(
+        200, ge=1, le=100_000, title="Rounds", description="For 'trees': at most so many trees for each direction."
+    )
     ensemble: int = Field(
-        3, ge=1, le=5, title="Networks", description="For 'mlp': averaged; each stops by other blocks of tissue."
+        3,
+        ge=1,
+        le=5,
+        title="Networks",
+        description="For 'mlp' and 'trees': averaged; each stops by other blocks of tissue.",
     )
     width: int = Field(256, ge=1, le=8192, title="Width", description="For 'mlp': units of a hidden layer.")
     depth: int = Field(2, ge=0, le=20, title="Depth", description="For 'mlp': how many residual blocks.")

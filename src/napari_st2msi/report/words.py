@@ -246,6 +246,7 @@ _REGRESSIONS = {
     "pls": "a regression by partial least squares",
     "kernel_ridge": "a kernel ridge regression",
     "banded_ridge": "a ridge regression that weighs own genes and those around it",
+    "trees": "gradient-boosted trees",
 }
 
 
