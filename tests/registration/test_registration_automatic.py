@@ -13,11 +13,14 @@ from scipy.spatial import cKDTree
 from napari_st2msi import simulate
 from napari_st2msi.errors import DataProblem, GeometryProblem
 from napari_st2msi.io.build import build_section
+from napari_st2msi.io.histology import histology_levels
 from napari_st2msi.io.sample import Simulation
 from napari_st2msi.progress import Cancelled, Progress
 from napari_st2msi.registration.automatic import propose
 from napari_st2msi.registration.landmark_files import find_landmarks
+from napari_st2msi.registration.masks import spots_on_tissue, st_mask
 from napari_st2msi.registration.registration import Registration
+from napari_st2msi.registration.sides import fixed_side
 from napari_st2msi.roles import Roles
 from napari_st2msi.section import MSI_SYSTEM, Section
 
@@ -136,6 +139,87 @@ def test_stopping_keeps_the_best_so_far_and_says_so(simulation: Simulation) -> N
 def test_stopping_before_anything_was_found(simulation: Simulation) -> None:
     with pytest.raises(Cancelled):
         propose(simulation.sections[0], cancelled=lambda: True)
+
+
+def test_it_can_be_stopped_anywhere(simulation: Simulation) -> None:
+    """It asks often, and what it was told to stop at any point ends as stopped, not as an error."""
+    section, asked = without(simulation.sections[0], image=True), [0]
+
+    def stopping(after: float) -> Callable[[], bool]:
+        asked[0] = 0
+
+        def cancelled() -> bool:
+            asked[0] += 1
+            return asked[0] > after
+
+        return cancelled
+
+    propose(section, refine="affine", cancelled=stopping(np.inf))
+    often = asked[0]
+    assert often > 400
+    for after in (2, 5):
+        with pytest.raises(Cancelled):
+            propose(section, refine="affine", cancelled=stopping(after))
+    for after in (often // 2, often - 1):
+        stopped = propose(section, refine="affine", cancelled=stopping(after))
+        assert stopped.trust is not None
+        assert not stopped.trust.trusted
+
+
+def test_a_stain_that_shows_nothing_is_left_alone(simulation: Simulation) -> None:
+    """Genes still tell the place: a white picture must not stop them."""
+    section = simulation.sections[0]
+    bare = without(section, image=True)
+    shape = np.asarray(histology_levels(section)[0][0]).shape
+    st, msi = (table.copy() for table in (bare.st, bare.msi))
+    for table in (st, msi):
+        table.obs = table.obs.drop(columns=["region", "instance"])
+        table.uns.pop("spatialdata_attrs")
+    places = {"st_xy": st.obsm["spatial"], "msi_xy": msi.obsm["spatial"]}
+    white = build_section(
+        st=st, msi=msi, spot_diameter_um=55.0, pixel_size_um=70.0, **places,
+        image=np.full(shape, 255, dtype=np.uint8), image_to_um=histology_levels(section)[1],
+    )  # fmt: skip
+    side = fixed_side(white)
+    assert side.stain is not None
+    assert side.stain.shape[1] == 0
+    np.testing.assert_allclose(side.features, fixed_side(bare).features)
+
+
+def test_one_ion_has_no_halves(simulation: Simulation) -> None:
+    section = simulation.sections[0]
+    one = Section(section.sdata, section.roles, name=section.name)
+    one.msi = section.msi[:, :1].copy()  # type: ignore[misc]
+    with pytest.raises(DataProblem, match="only one ion"):
+        propose(one)
+
+
+def test_two_ions_are_enough_to_answer(simulation: Simulation) -> None:
+    section = simulation.sections[0]
+    two = Section(section.sdata, section.roles, name=section.name)
+    two.msi = section.msi[:, :2].copy()  # type: ignore[misc]
+    found = propose(two, refine="affine")
+    assert found.trust is not None
+    assert np.isfinite(found.trust.measures["expected_error_um"])
+
+
+def test_spots_beside_the_tissue_do_not_hide_its_outline(simulation: Simulation) -> None:
+    """Tables with all positions of the slide say which lie on tissue; the others neither make nor spoil the mask."""
+    section = simulation.sections[0]
+    st, spots = section.st.copy(), section.spots
+    left = spots.centres[:, 0] < np.median(spots.centres[:, 0])
+    st.obs["in_tissue"] = left.astype(int)
+    bare = without(section, image=True)
+    bare.st = st  # type: ignore[misc]
+    np.testing.assert_array_equal(spots_on_tissue(bare), left)
+    mask = st_mask(bare)
+    assert mask.at(spots.centres[left]).all()
+    assert mask.at(spots.centres[~left]).mean() < 0.2
+    # Half of the spots lie far beside the picture: it is believed all the same, for these are not on tissue.
+    stained = Section(section.sdata, section.roles, name=section.name)
+    stained.st = st  # type: ignore[misc]
+    stained.spots = replace(spots, centres=spots.centres + np.where(left[:, None], 0, 50_000))  # type: ignore[misc]
+    np.testing.assert_array_equal(st_mask(stained).image, st_mask(section).image)
 
 
 def test_refinement_reports_landmarks_that_it_did_not_see(simulation: Simulation) -> None:

@@ -13,6 +13,7 @@ from napari_st2msi.errors import DataProblem, GeometryProblem
 from napari_st2msi.pairing.pair import keep, pair_section, stored
 from napari_st2msi.progress import Cancelled
 from napari_st2msi.recipe import Pairing
+from napari_st2msi.registration.agreement import expected_error
 from napari_st2msi.registration.confidence import Confidence, confidence, keep_confidence
 from napari_st2msi.registration.fit import fit
 from napari_st2msi.registration.landmark_files import find_landmarks
@@ -184,6 +185,13 @@ def test_what_cannot_be_judged_is_told(good) -> None:
         confidence(section, by_images(nowhere))
     with pytest.raises(Cancelled):
         confidence(section, registration, cancelled=lambda: True)
+
+
+def test_perfect_landmarks_are_no_reason_to_know_nothing(good) -> None:
+    """Where left-out errors are exactly 0 there is still a number."""
+    error = expected_error(None, np.array([0.0, 1e-300, 20.0, np.nan]), 300.0)
+    assert np.isfinite(error).all()
+    assert error[0] == error[1] < error[2] < error[3]
 
 
 def test_three_thousand_spots_take_less_than_two_seconds() -> None:

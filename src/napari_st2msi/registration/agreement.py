@@ -133,7 +133,7 @@ def expected_error(agreement: Agreement | None, prior_um: NDArray[np.float64], r
     error = np.empty(len(prior_um))
     for start in range(0, len(prior_um), _ROWS):
         part = slice(start, start + _ROWS)
-        spread = prior_um[part, None]
+        spread = np.maximum(prior_um[part, None], 1e-3)  # perfect landmarks are not endlessly certain
         with np.errstate(invalid="ignore", divide="ignore"):
             log = np.where(np.isfinite(spread), -2 * np.log1p((distance / spread) ** 2), 0.0)
         if agreement is not None:

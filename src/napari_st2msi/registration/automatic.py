@@ -27,7 +27,7 @@ from napari_st2msi.registration.sides import (
     half,
     moving_side,
 )
-from napari_st2msi.registration.transforms import Transform
+from napari_st2msi.registration.transforms import POINT_TRANSFORMS, Transform
 from napari_st2msi.registration.trust import Evidence, judge
 from napari_st2msi.section import Section
 
@@ -101,15 +101,16 @@ def propose(
     with threads_for(0):
         progress(0.0, "looking at both sides")
         check_halves(section)
-        fixed = fixed_side(section)
+        fixed = fixed_side(section, cancelled=cancelled)
         check(cancelled)
-        moving = moving_side(section, on_glass=fixed.on_glass)
+        moving = moving_side(section, on_glass=fixed.on_glass, cancelled=cancelled)
         check_sizes(fixed, moving)
         check(cancelled)
-        job = _Job(section, fixed, moving, refine, cancelled, after)
         given = start.transform if isinstance(start, Registration) else start
         if given is None and landmarks is not None and landmarks.enabled.sum() > 0:
             given = fit(landmarks).transform
+        fitted = given.kind if given is not None and given.kind in POINT_TRANSFORMS else "auto"
+        job = _Job(section, fixed, moving, refine, fitted, cancelled, after)
         try:
             evidence = job.run(search, given, landmarks, progress)
         except Cancelled:
@@ -126,6 +127,7 @@ class _Job:
     fixed: FixedSide
     moving: MovingSide
     kind: Refine
+    fitted: str
     cancelled: Callable[[], bool]
     step: Callable[[float], None]
 
@@ -205,14 +207,16 @@ class _Job:
 
         Where the pose was found and not given, the half finds it anew.
         """
-        fixed, moving = half(self.section, self.fixed, self.moving, odd)
+        fixed, moving = half(self.section, self.fixed, self.moving, odd, self.cancelled)
         check(self.cancelled)
         start = best.on(None, fixed.xy)
         if found:
             near = tuple(value for value in SCALES if 0.85 < value / scale < 1.18)
             poses = find_poses(fixed, moving, turns=24, scales=near, cancelled=self.cancelled)
-            chosen = self.candidates(poses)[:_POSES]
-            tried = [refine(fixed, moving, Placement.of_matrix(pose.matrix), COARSE) for pose in chosen]
+            tried = []
+            for pose in self.candidates(poses)[:_POSES]:
+                tried.append(refine(fixed, moving, Placement.of_matrix(pose.matrix), COARSE))
+                check(self.cancelled)
             start = max(tried, key=lambda each: each.total + self.outlines(each.placement)).placement
         # Free to bend even where the whole was kept straight, so that its bias shows.
         levels = AFFINE if self.kind == "affine" else FREE_FORM
@@ -229,7 +233,7 @@ class _Job:
             progress(number / parts, "leaving out landmarks")
             out = used[number::parts]
             try:
-                start = fit(landmarks.without(*(landmarks.ids[i] for i in out))).transform
+                start = fit(landmarks.without(*(landmarks.ids[i] for i in out)), self.fitted).transform
             except GeometryProblem:
                 continue
             begin = Placement.of_transform(start, self.fixed.xy, self.fixed.size_um / 4)

@@ -124,7 +124,7 @@ def confidence(
     length = max(neighbour_distance(st), pixel, _LEAST_UM)
     check(cancelled)
 
-    jacobian = _evenness(transform.jacobian(np.where(inside[:, None], moving, pixels.centres.mean(axis=0))))
+    jacobian = _evenness(transform.jacobian(np.where(inside[:, None], moving, moving[inside].mean(axis=0))))
     prior = _by_landmarks(registration, st)
     reach = 3 * length
     warnings: tuple[str, ...] = ()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_st2msi.errors import GeometryProblem
 from napari_st2msi.registration.control_grid import ControlGrid
 from napari_st2msi.registration.transforms import Affine, FreeForm, Transform
 
@@ -40,11 +41,21 @@ class Placement:
 
     @classmethod
     def of_transform(cls, transform: Transform, xy: Array, spacing: float) -> Placement:
-        """Return the placement nearest to any transform over (n, 2) places of the ST."""
+        """Return the placement nearest to any transform over (n, 2) places of the ST.
+
+        Raises
+        ------
+        GeometryProblem
+            It leads from hardly any of them to the MSI.
+        """
         if transform.matrix is not None:
             return cls.of_matrix(transform.matrix)
         there = transform.inverse(xy)
         known = np.isfinite(there).all(axis=1)
+        if known.sum() < 3:
+            raise GeometryProblem(
+                "The transform to begin with folds, or leads past the ST. Check the landmarks, or begin with an affine."
+            )
         xy, there = xy[known], there[known]
         design = np.column_stack([xy, np.ones(len(xy))])
         solution = np.asarray(np.linalg.lstsq(design, there, rcond=None)[0], dtype=np.float64)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import DataProblem, GeometryProblem
+from napari_st2msi.progress import check, never
 from napari_st2msi.registration.components import gene_components, ion_components
 from napari_st2msi.registration.histology import histology_image, stain_features
 from napari_st2msi.registration.masks import Mask, msi_tissue, spots_on_tissue, st_mask
@@ -44,6 +46,8 @@ class FixedSide:
         Whether there are places on glass too: then all MSI pixels count, else those on tissue.
     mask
         Where the tissue is.
+    stain
+        (spots on tissue, k) what the histology says at spots, which is part of their features.
     """
 
     xy: NDArray[np.float64]
@@ -52,6 +56,7 @@ class FixedSide:
     aperture_um: float
     on_glass: bool
     mask: Mask
+    stain: NDArray[np.float64] | None = None
 
     @property
     def size_um(self) -> float:
@@ -109,7 +114,13 @@ class MovingSide:
         return Channels(image, weight, self.to_um)
 
 
-def fixed_side(section: Section, genes: NDArray[np.bool_] | None = None, *, mask: Mask | None = None) -> FixedSide:
+def fixed_side(
+    section: Section,
+    genes: NDArray[np.bool_] | None = None,
+    *,
+    known: FixedSide | None = None,
+    cancelled: Callable[[], bool] = never,
+) -> FixedSide:
     """Look at the ST side: gene expression, with the stain where there is one; or the stain alone.
 
     Parameters
@@ -118,8 +129,8 @@ def fixed_side(section: Section, genes: NDArray[np.bool_] | None = None, *, mask
         A section with ST or histology.
     genes
         (genes,) which to use; all when None.
-    mask
-        Where the tissue is, if known already.
+    known
+        The same side by other genes: tissue and stain are taken from it.
 
     Raises
     ------
@@ -133,7 +144,8 @@ def fixed_side(section: Section, genes: NDArray[np.bool_] | None = None, *, mask
                 "the picture of the stained section."
             )
         return _from_histology(section)
-    mask = st_mask(section) if mask is None else mask
+    mask = st_mask(section) if known is None else known.mask
+    check(cancelled)
     table = section.st
     used = spots_on_tissue(section) & (np.asarray(table.X.sum(axis=1)).ravel() > 0)
     if used.sum() < _FEWEST:
@@ -143,15 +155,17 @@ def fixed_side(section: Section, genes: NDArray[np.bool_] | None = None, *, mask
         )
     spots = section.spots
     values = gene_components(section, N_COMPONENTS, genes=genes, spots=used).astype(np.float64)
+    check(cancelled)
     xy = spots.centres[used]
     values = values[used]
-    values = np.hstack([values[:, :8], _stain_at(section, xy), values[:, 8:]])
+    stain = _stain_at(section, xy, cancelled) if known is None or known.stain is None else known.stain
+    values = np.hstack([values[:, :8], stain, values[:, 8:]])
     pitch = neighbour_distance(xy)
     if len(xy) > _PLACES:
         pitch = float(np.sqrt(np.prod(np.ptp(xy, axis=0)) / _PLACES))
         xy, values = _together(xy, values, pitch)
     aperture = max(spots.diameter or pitch, 0.5 * pitch)
-    return FixedSide(xy, _standardised(values), pitch, aperture, False, mask)
+    return FixedSide(xy, _standardised(values), pitch, aperture, False, mask, stain)
 
 
 def moving_side(
@@ -160,6 +174,7 @@ def moving_side(
     on_glass: bool = False,
     ions: NDArray[np.bool_] | None = None,
     tissue: NDArray[np.bool_] | None = None,
+    cancelled: Callable[[], bool] = never,
 ) -> MovingSide:
     """Look at the MSI side.
 
@@ -180,6 +195,7 @@ def moving_side(
         There is no MSI, there are too few pixels, intensities are NaN, or there is no contrast.
     """
     tissue = msi_tissue(section) if tissue is None else tissue
+    check(cancelled)
     if tissue.sum() < _FEWEST:
         raise DataProblem(
             f"Only {int(tissue.sum())} MSI pixels lie on tissue; automatic registration needs {_FEWEST}. "
@@ -227,7 +243,9 @@ def check_sizes(fixed: FixedSide, moving: MovingSide) -> None:
         )
 
 
-def half(section: Section, whole: FixedSide, moving: MovingSide, odd: int) -> tuple[FixedSide, MovingSide]:
+def half(
+    section: Section, whole: FixedSide, moving: MovingSide, odd: int, cancelled: Callable[[], bool] = never
+) -> tuple[FixedSide, MovingSide]:
     """Return both sides from half of the genes and half of the ions: the even ones, or the odd ones.
 
     What two halves say independently tells how far the whole can be off. Of histology, which has no
@@ -237,7 +255,8 @@ def half(section: Section, whole: FixedSide, moving: MovingSide, odd: int) -> tu
     if whole.on_glass:
         fixed = replace(whole, xy=whole.xy[odd::2], features=whole.features[odd::2])
     else:
-        fixed = fixed_side(section, np.arange(section.st.n_vars) % 2 == odd, mask=whole.mask)
+        fixed = fixed_side(section, np.arange(section.st.n_vars) % 2 == odd, known=whole, cancelled=cancelled)
+    check(cancelled)
     return fixed, moving_side(section, on_glass=whole.on_glass, ions=ions, tissue=moving.on_tissue)
 
 
@@ -257,12 +276,13 @@ def _from_histology(section: Section) -> FixedSide:
     return FixedSide(xy, _principal(_standardised(values)), pitch, pitch, True, st_mask(section))
 
 
-def _stain_at(section: Section, xy: NDArray[np.float64]) -> NDArray[np.float64]:
+def _stain_at(section: Section, xy: NDArray[np.float64], cancelled: Callable[[], bool]) -> NDArray[np.float64]:
     """Return what the stain says at spots; nothing where the picture does not lie under them."""
     nothing = np.zeros((len(xy), 0))
     if section.roles.image is None:
         return nothing
     image, to_um = histology_image(section)
+    check(cancelled)
     back = np.linalg.inv(to_um)
     column, row = np.rint(xy @ back[:2, :2].T + back[:2, 2]).T.astype(np.int64)
     inside = (column >= 0) & (column < image.shape[1]) & (row >= 0) & (row < image.shape[0])

@@ -36,7 +36,8 @@ class Evidence:
     gain
         What free-form adds to it; NaN if unknown.
     halves
-        For each half of genes and ions, (n,) µm between its placement and that of the whole.
+        For each half of genes and ions (of ions, where there is no ST), (n,) µm between its placement and that of
+        the whole.
     folds
         Whether the free-form folded, and the affine stands for it.
     before_um, after_um
@@ -70,8 +71,10 @@ def judge(
     """Return whether to believe a transform, with every reason in words and every number.
 
     Among the measures, `expected_error_um` is what the median error over the tissue is likely to be: from
-    how far two halves of the genes and ions, each searched on its own, lie from the whole.
+    how far two halves of the genes and ions, each searched on its own, lie from the whole. Where there is no
+    ST, the ions alone are halved.
     """
+    channels = "genes and ions" if section.has_st else "ions"
     tissue = moving.centres(moving.tissue)
     there = transform.forward(tissue)
     on = fixed.mask.at(there)
@@ -97,12 +100,12 @@ def judge(
         against.append("It was stopped before the end: this is the best that was found until then.")
     if apart and max(apart) > _APART * fixed.size_um:
         against.append(
-            "Half of the genes and ions, searched alone, lies elsewhere: the pose may be wrong altogether. Compare "
-            "the overlay with the outlines, or begin with three landmarks."
+            f"Half of the {channels}, searched alone, lies elsewhere: the pose may be wrong altogether. Compare the "
+            "overlay with the outlines, or begin with three landmarks."
         )
     elif apart and measures["expected_error_um"] > max(pixel, 0.5 * fixed.pitch_um):
         against.append(
-            f"Halves of the genes and ions differ so much that an error of about {measures['expected_error_um']:,.0f} "
+            f"Halves of the {channels} differ so much that an error of about {measures['expected_error_um']:,.0f} "
             f"µm is to be expected, more than an MSI pixel ({pixel:,.0f} µm). Add landmarks, or refine as an affine."
         )
     if np.isfinite(evidence.margin) and evidence.margin < _MARGIN:
@@ -124,7 +127,7 @@ def judge(
     against += _landmarks(evidence, measures)
     if against:
         return Trust(False, tuple(against), measures, curve)
-    return Trust(True, _favour(evidence, measures), measures, curve)
+    return Trust(True, _favour(evidence, measures, channels), measures, curve)
 
 
 def _landmarks(evidence: Evidence, measures: dict[str, float]) -> list[str]:
@@ -144,12 +147,12 @@ def _landmarks(evidence: Evidence, measures: dict[str, float]) -> list[str]:
     ]
 
 
-def _favour(evidence: Evidence, measures: dict[str, float]) -> tuple[str, ...]:
+def _favour(evidence: Evidence, measures: dict[str, float], channels: str) -> tuple[str, ...]:
     words = []
     error = measures["expected_error_um"]
     if np.isfinite(error):
         words.append(
-            f"Halves of the genes and ions, searched on their own, agree: an error of about {error:,.0f} µm is to be "
+            f"Halves of the {channels}, searched on their own, agree: an error of about {error:,.0f} µm is to be "
             f"expected, {error / measures['pixel_um']:.0%} of an MSI pixel."
         )
     if np.isfinite(evidence.margin):
