@@ -13,8 +13,9 @@ from napari_st2msi.registration.views import View
 
 Mode = Literal["blend", "checkerboard", "swipe"]
 
-# A transform is evaluated at every such pixel, and between them by a cubic spline: on warps of a tissue the
-# difference is far below a pixel.
+# A transform is evaluated at every such pixel, and between them by a cubic spline. Of 800 pixels over 6.5 mm and warps
+# of 100 to 300 µm, half are off by less than 0.003 pixels; near landmarks of a thin plate it is up to 0.2, and along
+# the edge of the grid of a free-form, where its slope jumps, up to 0.6 (1.0 where control points are 0.5 mm apart).
 _STEP = 12
 # Sizes of the MSI: what falls farther away than this is not told apart.
 _FAR = 4

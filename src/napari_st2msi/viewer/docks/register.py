@@ -403,10 +403,15 @@ class RegisterDock(RegisterLayout):
         self.run_bar.set_verb(
             verb,
             enabled=registration is not None and self.pending and not self.automatic.running,
-            why_not=self._why_not or "The section holds just this registration already.",
+            why_not=self._why_not_in_words(),
         )
         self.say(*self._state_in_words(section))
         self.update_titles()
+
+    def _why_not_in_words(self) -> str:
+        if self.automatic.running:
+            return "A registration is being searched. Wait until it is found, or cancel the search."
+        return self._why_not or "The section holds just this registration already."
 
     def _state_in_words(self, section: Section | None) -> tuple[str, Any]:
         if section is None:
@@ -414,6 +419,8 @@ class RegisterDock(RegisterLayout):
         if self.jobs.running:
             return self.state.running[-1] if self.state.running else "Working", "running"
         held = self._held[section]
+        if self.automatic.running:
+            return f"{section.name} · searching on the images, step by step under Automatic", "running"
         if not held.known:
             return f"{section.name} · looking for landmarks", "running"
         return standing_in_words(

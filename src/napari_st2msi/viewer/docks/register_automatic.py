@@ -88,7 +88,7 @@ class AutomaticPanel(QWidget):
         self.refine_button.clicked.connect(self.improve)
         self.run_bar.cancel_pressed.connect(self.jobs.cancel)
         self.jobs.progressed.connect(self.run_bar.progress)
-        self.jobs.told.connect(self.curve.add)
+        self.jobs.told.connect(self._on_told)
         self.jobs.done.connect(self._on_done)
         self.jobs.failed.connect(self._on_failed)
         self.jobs.cancelled.connect(self._on_cancelled)
@@ -151,6 +151,14 @@ class AutomaticPanel(QWidget):
 
     def _at_hand(self) -> Registration | None:
         return self.context.registration if self._proposal is None else self._before
+
+    def _on_told(self, value: float) -> None:
+        self.curve.add(value)
+        self._show_curve()
+
+    def _show_curve(self) -> None:
+        """Show the curve once there is something in it."""
+        self.curve.setVisible(bool(self.curve.values) and (self.running or self._proposal is not None))
 
     def _on_done(self, registration: Registration) -> None:
         self._before, self._proposal = self.context.registration, registration
@@ -228,6 +236,6 @@ class AutomaticPanel(QWidget):
         if not running:
             self.run_bar.end()
         self.run_bar.setVisible(running)
-        self.curve.setVisible(running or proposal is not None)
+        self._show_curve()
         self.card.setVisible(proposal is not None)
         self.card.show_at_hand(self.context.registration is proposal)

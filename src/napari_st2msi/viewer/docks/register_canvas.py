@@ -121,6 +121,8 @@ class LandmarkCanvas:
         """Make the landmarks the active layer of the canvas while they are shown."""
         if self.layer is not None and self.layer in self.viewer.layers:
             self.viewer.layers.selection.active = self.layer
+            # A new layer is activated before it knows its own help.
+            self.viewer.help = self.layer.help
 
     @property
     def adding(self) -> bool:

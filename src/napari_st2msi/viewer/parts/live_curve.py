@@ -26,7 +26,9 @@ class LiveCurve(QWidget):
         self._words = (across, up)
         self._values: list[float] = []
         self.plot = pyqtgraph.PlotWidget()
-        self.plot.setFixedHeight(130)
+        self.plot.setFixedHeight(140)
+        # Else the uppermost number and the letters below the line of the lowest words are cut.
+        self.plot.getPlotItem().setContentsMargins(0, 8, 8, 4)
         self.plot.setMenuEnabled(False)
         self.plot.hideButtons()
         self.plot.setMouseEnabled(x=False, y=False)
