@@ -38,7 +38,7 @@ def test_flat_table_has_the_promised_columns(found):
     promised = (
         "mz name formula adduct label r2 pearson spearman rmse gain r2_mean r2_counts r2_coordinates r2_position "
         "presence_auc presence_pr_auc presence_f1 presence_precision presence_recall prevalence n_present "
-        "mean_intensity moran_i learnable verdict"
+        "mean_intensity moran_i learnable verdict interval_coverage"
     )
     assert set(found.flat().columns) == set(promised.split())
     assert set(found.table.columns.get_level_values(0)) == {"two_stage", *BASELINES, "ion"}

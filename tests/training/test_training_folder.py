@@ -10,8 +10,9 @@ from napari_st2msi.models.registry import BASELINES
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.progress import Cancelled
 from napari_st2msi.recipe import Recipe
+from napari_st2msi.training.description import DESCRIPTION, TENSORS
 from napari_st2msi.training.fit import fit_model
-from napari_st2msi.training.folder import DESCRIPTION, TENSORS, load, save
+from napari_st2msi.training.folder import CARD, load, save
 from planted import planted
 
 DATA = planted(n_side=12)
@@ -51,7 +52,7 @@ def test_scores_travel_with_the_model(model, folder):
         assert all(a == b or (a != a and b != b) for a, b in zip(left, right, strict=True))
     assert again.summary == model.summary
     assert list(again.predict(DATA.genes).var["verdict"]) == list(model.scores.verdict)
-    assert sorted(path.name for path in folder.iterdir()) == [DESCRIPTION, TENSORS]
+    assert sorted(path.name for path in folder.iterdir()) == [CARD, DESCRIPTION, TENSORS]
 
 
 def test_spots_of_training_are_known_again(model):

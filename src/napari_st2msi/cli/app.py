@@ -45,7 +45,7 @@ for function, homes in (
     (sections.convert, ("opening",)),
     (registering.register, ("roles",)),
     (sections.pair, ("roles", "pairing")),
-    (learning.train, ("genes", "ions", "model", "networks", "evaluation", "opening")),
+    (learning.train, ("genes", "ions", "model", "networks", "evaluation", "intervals", "opening")),
     (learning.predict, ("opening",)),
     (windows.view, ("opening",)),
 ):

@@ -116,6 +116,8 @@ def train(
             lines["scores"] = written(scores)
         if keep:
             facts["kept_in"] = _keep(sections, evaluation.prediction, run)
+    facts["intervals"] = model.no_intervals if model.intervals is None else model.intervals.in_words()
+    lines.setdefault("intervals", facts["intervals"])
     lines["model"] = written(out)
     run.result(facts, lines=lines)
 
@@ -157,6 +159,7 @@ def predict(
     """
     from napari_st2msi import pipeline
     from napari_st2msi.report.table import write_prediction
+    from napari_st2msi.report.words import prediction_notes
 
     if out is not None and out.suffix not in (".zarr", ".h5ad", ".csv"):
         raise FileProblem(f"'{out}' is of no kind that predictions are written as. End it in .zarr, .h5ad or .csv.")
@@ -182,8 +185,13 @@ def predict(
     lines = {"predicted": f"{prediction.n_obs:,} spots × {prediction.n_vars:,} ions of section '{section.name}'"}
     if "share_genes_matched" in provenance:
         lines["genes"] = f"{provenance['share_genes_matched']:.0%} of the model's genes were found"
-    if provenance.get("kind") == "in_sample":
-        lines["note"] = "The model was trained on spots of this section, so these images flatter it."
+    facts["notes"] = prediction_notes(provenance)
+    if "share_ood" in provenance:
+        lines["unlike training"] = f"{provenance['share_ood']:.1%} of the spots, where 1% is expected"
+    if "interval_level" in provenance:
+        lines["intervals"] = provenance["intervals"]
+    if facts["notes"]:
+        lines["note"] = facts["notes"]
     run.result(facts, lines=lines | {"written to": written(where)})
 
 

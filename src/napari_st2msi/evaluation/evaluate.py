@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import DataProblem
+from napari_st2msi.evaluation.conformal import Intervals, intervals_from, quarters
 from napari_st2msi.evaluation.metrics import MEASURES, Tally
 from napari_st2msi.evaluation.splits import Fold, SpatialBlocks, make_folds
 from napari_st2msi.evaluation.verdict import SKILL, gain_over_position, verdicts
@@ -47,17 +48,21 @@ class Evaluation:
         Ions × (predictor, measure). Predictors are the model and the baselines; measures are those
         of `napari_st2msi.evaluation.metrics.MEASURES`. Under ``ion``: what is known of each ion (`mz`,
         `name`, `formula`, `adduct`, `label`), `prevalence`, `n_present`, `mean_intensity`, `moran_i`,
-        `learnable`, `gain` and `verdict`.
+        `learnable`, `gain`, `verdict` and `interval_coverage`.
     prediction
         Held-out spots × ions as the model predicted them, each value out of fold; `obs["fold"]` says
-        in which. Layer `presence`, and `measured`: the intensities in the same units (after the
-        recipe's normalisation). `var` is `flat()`.
+        in which. Layers `presence`; `measured`: the intensities in the same units (after the recipe's
+        normalisation); `lower` and `upper`: the ends of an interval that was made from the other folds.
+        `var` is `flat()`.
     protocol
         How spots were held out, in plain values; `note` and `gain` say it in words.
     folds
         The splits, as positions among the covered spots (those of `prediction`).
     model
         Name of the model.
+    intervals
+        Intervals around predictions, and how often those of held-out spots held what was measured; None
+        where there are too few spots, or none were asked for.
     """
 
     table: pd.DataFrame
@@ -65,6 +70,7 @@ class Evaluation:
     protocol: dict[str, Any]
     folds: list[Fold]
     model: str
+    intervals: Intervals | None = None
 
     def flat(self) -> pd.DataFrame:
         """Return ions × plain columns, for CSV, `AnnData.var` and the table of ions.
@@ -72,7 +78,7 @@ class Evaluation:
         Columns: `mz`, `name`, `formula`, `adduct`, `label`; `r2`, `pearson`, `spearman`, `rmse`, `gain`;
         `r2_mean`, `r2_counts`, `r2_coordinates`, `r2_position`; `presence_auc`, `presence_pr_auc`,
         `presence_f1`, `presence_precision`, `presence_recall`; `prevalence`, `n_present`,
-        `mean_intensity`, `moran_i`, `learnable`, `verdict`.
+        `mean_intensity`, `moran_i`, `learnable`, `verdict`, `interval_coverage`.
         """
         return _flat(self.table, self.model)
 
@@ -100,6 +106,7 @@ class Evaluation:
             "predictors": predictors,
             "gain": _quartiles(gain),
             "share_gain": float((gain > SKILL).mean()) if len(gain) else None,
+            "intervals": None if self.intervals is None else _coverage(self.intervals),
             "verdicts": {str(key): int(count) for key, count in ion["verdict"].value_counts().items()},
         }
 
@@ -168,6 +175,20 @@ def cross_validate(
     for column, values in _descriptors(paired, whole, table, learnable, recipe).items():
         table["ion", column] = values
     protocol = _protocol(paired, recipe, len(folds), dropped)
+    intervals = None
+    if recipe.intervals.make_intervals != "never":
+        intervals, lower, upper = intervals_from(
+            kept["measured"],
+            kept["mean"],
+            fold_of.astype(str),
+            learnable,
+            recipe.ions,
+            level=recipe.intervals.level,
+            held_out=held_out_words(recipe),
+            parts=parts_of(paired, fold_of.astype(str)),
+        )
+        kept |= {} if intervals is None else {"lower": lower, "upper": upper}
+    table["ion", "interval_coverage"] = np.nan if intervals is None else intervals.covered
     flat = _flat(table, recipe.model.name)
     known = paired.ions.var.drop(columns=flat.columns, errors="ignore")
     out_of_fold = prediction(
@@ -180,7 +201,20 @@ def cross_validate(
         **protocol,
     )
     out_of_fold.obs["fold"] = pd.Categorical(fold_of.astype(str))
-    return Evaluation(table, out_of_fold, protocol, folds, recipe.model.name)
+    return Evaluation(table, out_of_fold, protocol, folds, recipe.model.name, intervals)
+
+
+def held_out_words(recipe: Recipe) -> str:
+    """Say what a recipe holds out."""
+    ways = {"blocks": "blocks of tissue", "random": "single spots at random"}
+    return ways.get(recipe.evaluation.protocol, f"each '{recipe.evaluation.group}'")
+
+
+def parts_of(paired: PairedDataset, fold: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Return the parts of the data in which coverage is told: folds, sections, quarters of sections."""
+    sections = paired.sections
+    several = len(np.unique(sections)) > 1
+    return {"fold": fold, **({"section": sections} if several else {}), "quarter": quarters(paired.xy, sections)}
 
 
 def covered_spots(paired: PairedDataset) -> tuple[PairedDataset, int]:
@@ -266,6 +300,15 @@ def _protocol(paired: PairedDataset, recipe: Recipe, n_folds: int, dropped: int)
     facts["scale"] = "log1p" if recipe.ions.log1p else "measured"
     facts["gain"] = "R² above the best of training mean, coordinates and position"
     return facts
+
+
+def _coverage(intervals: Intervals) -> dict[str, Any]:
+    return {
+        "level": intervals.level,
+        "held_out": intervals.held_out,
+        "note": intervals.in_words(),
+        "regions": intervals.regions.astype(object).where(intervals.regions.notna(), None).to_dict("records"),
+    }
 
 
 def _quartiles(values: pd.Series) -> dict[str, float | None]:

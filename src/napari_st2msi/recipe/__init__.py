@@ -17,12 +17,13 @@ from napari_st2msi.errors import FileProblem, RecipeProblem
 from napari_st2msi.recipe.choices import Choices, explain
 from napari_st2msi.recipe.evaluation import Evaluation
 from napari_st2msi.recipe.genes import PRESET_IONS, PRESETS, Genes
+from napari_st2msi.recipe.intervals import Intervals
 from napari_st2msi.recipe.ions import Ions
 from napari_st2msi.recipe.model import Model
 from napari_st2msi.recipe.networks import Networks
 from napari_st2msi.recipe.pairing import Pairing
 
-__all__ = ["PRESETS", "Evaluation", "Genes", "Ions", "Model", "Networks", "Pairing", "Recipe", "explain"]
+__all__ = ["PRESETS", "Evaluation", "Genes", "Intervals", "Ions", "Model", "Networks", "Pairing", "Recipe", "explain"]
 
 
 class Recipe(Choices):
@@ -41,6 +42,7 @@ class Recipe(Choices):
     model: Model = Field(default_factory=Model, title="Model")
     networks: Networks = Field(default_factory=Networks, title="Networks")
     evaluation: Evaluation = Field(default_factory=Evaluation, title="Evaluation")
+    intervals: Intervals = Field(default_factory=Intervals, title="Intervals")
 
     @model_validator(mode="before")
     @classmethod

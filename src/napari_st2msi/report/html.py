@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from napari_st2msi.evaluation.conformal import COLUMNS as COVERAGE_COLUMNS
 from napari_st2msi.evaluation.verdict import SKILL
 from napari_st2msi.paired import PairedDataset, dense
 from napari_st2msi.report.figures import baseline_figure, moran_figure, png, score_figure
@@ -56,6 +57,7 @@ _COLUMNS = {
     "presence_f1": ("presence F1", 3),
     "moran_i": ("Moran's I", 3),
     "prevalence": ("present in", 2),
+    "interval_coverage": ("within interval", 3),
 }
 
 
@@ -125,6 +127,7 @@ def report_page(
         predictors=_predictor_table(quartiles(flat, model), model) if len(fair) else "",
         score_figure=_score_figure(fair, model),
         pair_figures=_pair_figures(fair),
+        intervals=_intervals(evaluation),
         overview=_overview(section, paired),
         gallery=_gallery(fair, evaluation),
         verdicts="".join(f"<li>{_chip(name)} {escape(words)}</li>" for name, words in _verdicts(flat).items()),
@@ -185,6 +188,23 @@ def _pair_figures(fair: pd.DataFrame) -> str:
         moran_figure(fair),
         "Skill against how smooth an ion is in space. Where skill only follows Moran's I, a model may have learned "
         "smoothness and nothing else.",
+    )
+
+
+def _intervals(evaluation: Evaluation) -> str:
+    if evaluation.intervals is None:
+        return ""
+    rows = []
+    for row in evaluation.intervals.rows():
+        cells = "".join(f"<td>{escape(cell)}</td>" for cell in row[1:])
+        rows.append(f'<tr><td class="text">{escape(row[0])}</td>{cells}</tr>')
+    head = "".join(f"<th>{escape(words)}</th>" for words in COVERAGE_COLUMNS[1:])
+    return (
+        f"<h2>Intervals</h2><p>{escape(evaluation.intervals.in_words())} Those of a fold were made from the other "
+        "folds only. Each ion has its own width, the same for all spots on the learning scale: an interval says how "
+        "far off the model is, and not where.</p>"
+        f'<table><thead><tr><th class="text">{COVERAGE_COLUMNS[0]}</th>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table>"
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -11,9 +12,13 @@ from napari_st2msi.evaluation.verdict import SKILL
 from napari_st2msi.models.registry import BASELINES, model_class
 
 if TYPE_CHECKING:
+    from napari_st2msi.evaluation.conformal import Intervals
     from napari_st2msi.evaluation.evaluate import Evaluation
     from napari_st2msi.recipe import Genes, Recipe
 
+#: Share of spots unlike training from which it is said, where 1 % is expected; and sections that say something of
+#: another one.
+UNUSUAL, SECTIONS = 0.05, 3
 #: Baselines that know no gene, in the words of the report.
 BASELINE_WORDS = {
     "mean": "training mean",
@@ -79,7 +84,42 @@ def score_lines(evaluation: Evaluation) -> dict[str, str]:
         lines[f"R² {words}"] = (
             f"{fixed(row['median'], 3)}  (quartiles {fixed(row['lower'], 3)} to {fixed(row['upper'], 3)})"
         )
+    if evaluation.intervals is not None:
+        lines["intervals"] = evaluation.intervals.in_words()
     return lines | {"in short": in_short(flat)}
+
+
+def prediction_notes(provenance: Mapping[str, Any]) -> list[str]:
+    """Return what a person should know before looking at a prediction of a trained model, as sentences.
+
+    Parameters
+    ----------
+    provenance
+        `uns["provenance"]` of what `TrainedModel.predict` returned.
+    """
+    notes = []
+    if provenance.get("kind") == "in_sample":
+        notes.append("The model was trained on spots of this section, so these images flatter it.")
+    matched = provenance.get("share_genes_matched")
+    if matched is not None and matched < 1:
+        notes.append(f"{1 - matched:.0%} of the model's genes are missing here and were taken at their training mean.")
+    unlike = provenance.get("share_ood")
+    if unlike is not None and not np.isfinite(unlike):
+        notes.append("Too few genes were found to tell whether these spots resemble those of training.")
+    elif unlike is not None and unlike > UNUSUAL:
+        notes.append(
+            f"{unlike:.0%} of the spots have genes unlike any in training (1% is expected): values there are "
+            "extrapolated, and intervals do not hold. Another tissue, depth or panel does that; "
+            "standardising genes per section may help where it is depth."
+        )
+    if provenance.get("kind") == "new_section" and 0 < provenance.get("n_sections", 0) < SECTIONS:
+        notes.append(
+            "The model has seen fewer than three sections, so that nothing says how well it does on another one, "
+            "and its intervals are for other blocks of the sections it has seen."
+        )
+    if "intervals" in provenance and "interval_level" not in provenance:
+        notes.append(str(provenance["intervals"]))
+    return notes
 
 
 def in_short(flat: pd.DataFrame) -> str:
@@ -137,6 +177,7 @@ def methods(evaluation: Evaluation, recipe: Recipe | None) -> list[tuple[str, st
         held,
         ("Baselines without genes", _baselines(evaluation)),
         scores,
+        *([] if evaluation.intervals is None else [("Intervals", _intervals(evaluation.intervals))]),
     ]
 
 
@@ -282,6 +323,14 @@ def _scores(evaluation: Evaluation) -> str:
         "and Spearman correlation, root mean squared error; for presence, area under the ROC curve and F1. Summaries "
         "are medians and quartiles over ions. Correlations pooled over ions are not given: that some ions are abundant "
         "and others rare is enough to make them high."
+    )
+
+
+def _intervals(intervals: Intervals) -> str:
+    return (
+        f"Split conformal intervals (Vovk et al. 2005) at {intervals.level:.0%}, by the absolute errors on "
+        f"{intervals.n_spots:,} held-out spots of all folds together (as in Barber et al. 2021), for each ion by "
+        "itself on the scale that the model learns on, and cut off at 0."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,8 +13,10 @@ from napari_st2msi.models.registry import build
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.progress import Progress, check, never
 from napari_st2msi.recipe import Recipe
+from napari_st2msi.training.familiarity import Familiarity
 from napari_st2msi.training.fingerprint import fingerprint, spot_marks
 from napari_st2msi.training.folder import TrainedModel
+from napari_st2msi.training.intervals import calibrate, must_fit
 from napari_st2msi.training.versions import versions
 
 if TYPE_CHECKING:
@@ -33,7 +36,8 @@ def fit_model(
     Parameters
     ----------
     evaluation
-        Scores on held-out spots, which then travel with the model.
+        Scores on held-out spots, which then travel with the model, and what intervals are made from; see
+        `napari_st2msi.training.intervals.calibrate`.
 
     Raises
     ------
@@ -46,8 +50,15 @@ def fit_model(
     predictor = build(recipe)
     context = paired.genes
     paired, _ = covered_spots(paired)
-    predictor.fit(paired, context=context, progress=progress.part(0.0, 0.98), cancelled=cancelled)
+    # Intervals may need as many fits again as there are folds.
+    share = 0.2 if must_fit(evaluation, paired, recipe) else 0.95
+    predictor.fit(paired, context=context, progress=progress.part(0.0, share), cancelled=cancelled)
     check(cancelled)
+    intervals, none = calibrate(
+        paired, recipe, evaluation, context=context, progress=progress.part(share, 0.97), cancelled=cancelled
+    )
+    progress(0.97, "what is familiar")
+    familiarity = Familiarity().fit(paired, recipe.genes, cancelled=cancelled)
     genes = paired.genes.var_names.astype(str).tolist()
     model = TrainedModel(
         predictor=predictor,
@@ -60,6 +71,11 @@ def fit_model(
         fingerprint=fingerprint(paired),
         n_spots=len(paired),
         spots=np.unique(spot_marks(paired.genes, genes)),
+        sections={str(label): int(n) for label, n in zip(*np.unique(paired.sections, return_counts=True), strict=True)},
+        created=date.today().isoformat(),
+        familiarity=familiarity,
+        intervals=intervals,
+        no_intervals=none,
     )
     progress(1.0, "fitted")
     return model

@@ -1,34 +1,45 @@
-"""Model folders: ``model.json`` and ``tensors.safetensors``, nothing that runs."""
+"""Model folders: ``model.json``, ``tensors.safetensors`` and a card to read, nothing that runs."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from napari_st2msi.errors import DataProblem, FileProblem, ModelProblem, RecipeProblem, St2msiError
+from napari_st2msi.evaluation.conformal import Intervals
 from napari_st2msi.features.ions import frame_from_json, frame_to_json
+from napari_st2msi.models.arrays import part, prefixed
 from napari_st2msi.models.base import Predictor
 from napari_st2msi.models.registry import model_class
+from napari_st2msi.paired import dense
 from napari_st2msi.recipe import Recipe
+from napari_st2msi.training.card import card
+from napari_st2msi.training.description import (
+    DESCRIPTION,
+    FORMAT,
+    TENSORS,
+    VERSION,
+    Description,
+    check_weights,
+    read_description,
+    read_tensors,
+)
+from napari_st2msi.training.familiarity import Familiarity
 from napari_st2msi.training.fingerprint import spot_marks
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-DESCRIPTION, TENSORS = "model.json", "tensors.safetensors"
-FORMAT, VERSION = "napari-st2msi model", 2
+CARD = "card.md"
 _SPOTS = "training_spots"
-_MOST_JSON = 512 * 2**20  # bytes; a description of 100,000 genes and ions needs a tenth of this
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,16 @@ class TrainedModel:
         How many spots it was fitted on.
     spots
         Sorted marks of these spots, by which a prediction is known to be in sample.
+    sections
+        How many of these spots are of which section.
+    created
+        The day it was fitted, as ``2026-01-31``.
+    familiarity
+        Tells spots whose genes are unlike any in training.
+    intervals
+        Intervals around predictions; None where there are none.
+    no_intervals
+        Why there are none, in words.
     """
 
     predictor: Predictor
@@ -69,6 +90,11 @@ class TrainedModel:
     fingerprint: str
     n_spots: int
     spots: NDArray[np.uint64]
+    sections: dict[str, int]
+    created: str
+    familiarity: Familiarity
+    intervals: Intervals | None
+    no_intervals: str
 
     def predict(self, genes: AnnData) -> AnnData:
         """Predict ions of spots × genes, in measured units (after the recipe's normalisation).
@@ -76,8 +102,11 @@ class TrainedModel:
         Returns
         -------
         A prediction: see `napari_st2msi.models.base.prediction`. `obs["in_training"]` tells which
-        spots the model was fitted on; if any, the kind is ``in_sample``, else ``new_section``. `var`
-        carries the scores, `uns["provenance"]` the share of genes matched.
+        spots the model was fitted on; if any, the kind is ``in_sample``, else ``new_section``.
+        `obs["novelty"]` tells how far a spot's genes lie from those of training, `obs["ood"]` whether that
+        is farther than 99 % of held-out training spots (above 1). Layers `lower` and `upper` are the ends
+        of the intervals. `var` carries the scores, `uns["provenance"]` the share of genes matched, the
+        share of spots that are `ood`, and what intervals rest on.
 
         Raises
         ------
@@ -94,40 +123,36 @@ class TrainedModel:
         predicted = self.predictor.predict(genes)
         seen = np.isin(spot_marks(genes, self.genes), self.spots)
         predicted.obs["in_training"] = seen
+        predicted.obs["novelty"] = self._novelty(genes)
+        predicted.obs["ood"] = predicted.obs["novelty"].to_numpy() > 1
+        if self.intervals is not None:
+            lower, upper = self.intervals.around(dense(predicted.X), self.recipe.ions)
+            predicted.layers["lower"], predicted.layers["upper"] = lower, upper
         if self.scores is not None:
             known = predicted.var.drop(columns=self.scores.columns, errors="ignore")
             predicted.var = pd.concat([known, self.scores.loc[predicted.var_names]], axis=1)
+        predicted.uns["provenance"] |= {} if self.intervals is None else {"interval_level": self.intervals.level}
         predicted.uns["provenance"] |= {
             "kind": "in_sample" if seen.any() else "new_section",
             "share_in_training": float(seen.mean()),
             "trained_on": self.fingerprint,
             "version": self.versions.get("napari-st2msi", ""),
+            "share_ood": float(predicted.obs["ood"].mean()) if predicted.obs["novelty"].notna().all() else float("nan"),
+            "intervals": self.no_intervals if self.intervals is None else self.intervals.in_words(),
+            "n_sections": len(self.sections),
         }
         return predicted
+
+    def _novelty(self, genes: AnnData) -> NDArray[np.float32]:
+        """Return (spots,) how far each lies from training; NaN where too few genes are there to tell."""
+        try:
+            return self.familiarity.novelty(genes).astype(np.float32)
+        except ModelProblem:
+            return np.full(genes.n_obs, np.nan, dtype=np.float32)
 
     def save(self, folder: str | Path) -> Path:
         """Write the model folder; see `save`."""
         return save(self, Path(folder))
-
-
-class _Description(BaseModel):
-    """The content of model.json; anything else is refused."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    format: Literal["napari-st2msi model"]
-    version: Literal[2]
-    model: str = Field(max_length=200)
-    recipe: dict[str, Any]
-    genes: list[str]
-    ions: dict[str, Any]
-    facts: dict[str, Any]
-    arrays: dict[str, tuple[str, list[int]]]
-    scores: dict[str, Any] | None
-    summary: dict[str, Any] | None
-    versions: dict[str, str]
-    fingerprint: str
-    n_spots: int = Field(ge=1)
 
 
 def save(model: TrainedModel, folder: Path) -> Path:
@@ -141,6 +166,8 @@ def save(model: TrainedModel, folder: Path) -> Path:
     ------
     FileProblem
         The folder holds something else than a model, or cannot be written.
+    ModelProblem
+        The model's weights are missing values.
     """
     from safetensors.numpy import save_file
 
@@ -148,10 +175,17 @@ def save(model: TrainedModel, folder: Path) -> Path:
     if folder.exists() and not _is_model(folder) and not (folder.is_dir() and not any(folder.iterdir())):
         raise FileProblem(f"'{folder}' already holds something that is not a model. Choose another folder.")
     facts, arrays = model.predictor.state()
-    tensors = {name: np.ascontiguousarray(values) for name, values in {**arrays, _SPOTS: model.spots}.items()}
-    description = _Description(
-        format="napari-st2msi model",
-        version=2,
+    known, own = model.familiarity.state()
+    arrays = {**arrays, _SPOTS: model.spots, **prefixed("familiarity", own)}
+    intervals = None
+    if model.intervals is not None:
+        intervals, own = model.intervals.state()
+        arrays |= prefixed("intervals", own)
+    tensors = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
+    check_weights(tensors)
+    description = Description(
+        format=FORMAT,
+        version=VERSION,
         model=model.predictor.name,
         recipe=model.recipe.model_dump(mode="json"),
         genes=model.genes,
@@ -163,6 +197,11 @@ def save(model: TrainedModel, folder: Path) -> Path:
         versions=model.versions,
         fingerprint=model.fingerprint,
         n_spots=model.n_spots,
+        sections=model.sections,
+        created=model.created,
+        intervals=intervals,
+        no_intervals=model.no_intervals,
+        familiarity=known,
     )
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -171,6 +210,7 @@ def save(model: TrainedModel, folder: Path) -> Path:
             text = json.dumps(description.model_dump(mode="json"), allow_nan=False, ensure_ascii=False)
             (draft / DESCRIPTION).write_text(text, encoding="utf-8")
             save_file(tensors, draft / TENSORS)
+            (draft / CARD).write_text(card(model), encoding="utf-8")
             draft.chmod(0o755)
             _put_in_place(draft, folder)
         finally:
@@ -193,8 +233,8 @@ def load(folder: Path) -> TrainedModel:
     folder = Path(folder).expanduser().absolute()
     if not folder.is_dir():
         raise FileProblem(f"There is no model folder at '{folder}'.")
-    description = _read_description(folder)
-    tensors = _read_tensors(folder, description.arrays)
+    description = read_description(folder)
+    tensors = read_tensors(folder, description.arrays)
     spots = tensors.pop(_SPOTS, None)
     if spots is None or spots.dtype != np.uint64 or spots.ndim != 1:
         raise ModelProblem(f"The model in '{folder}' does not say which spots it was fitted on.")
@@ -203,6 +243,10 @@ def load(folder: Path) -> TrainedModel:
         predictor = model_class(description.model)(recipe).restore(description.facts, tensors)
         ions = frame_from_json(description.ions)
         scores = None if description.scores is None else frame_from_json(description.scores)
+        familiarity = Familiarity().restore(description.familiarity, part("familiarity", tensors))
+        intervals = None
+        if description.intervals is not None:
+            intervals = Intervals.restore(description.intervals, part("intervals", tensors), len(ions))
     except RecipeProblem as error:
         raise ModelProblem(f"The model in '{folder}' cannot be used here. {error}") from error
     except St2msiError:
@@ -222,65 +266,19 @@ def load(folder: Path) -> TrainedModel:
         fingerprint=description.fingerprint,
         n_spots=description.n_spots,
         spots=spots,
+        sections=description.sections,
+        created=description.created,
+        familiarity=familiarity,
+        intervals=intervals,
+        no_intervals=description.no_intervals,
     )
-
-
-def _read_description(folder: Path) -> _Description:
-    path = _plain_file(folder, DESCRIPTION)
-    if path.stat().st_size > _MOST_JSON:
-        raise FileProblem(f"'{path}' is far larger than the description of a model. It is not read.")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise FileProblem(f"'{path}' cannot be read: {error}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise FileProblem(f"'{path}' does not describe a model of this program.")
-    if content.get("version") != VERSION:
-        raise ModelProblem(
-            f"The model in '{folder}' has format version {content.get('version')!r}; this program reads {VERSION}. "
-            "Train it again, or use the program version that made it."
-        )
-    try:
-        return _Description.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise FileProblem(f"'{path}' is damaged at '{where}': {first['msg']}.") from error
-
-
-def _read_tensors(folder: Path, expected: Mapping[str, tuple[str, list[int]]]) -> dict[str, NDArray[Any]]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    path = _plain_file(folder, TENSORS)
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise FileProblem(f"'{path}' cannot be read: {error}") from error
-    if tensors.keys() != expected.keys():
-        raise ModelProblem(f"'{path}' holds other arrays than '{DESCRIPTION}' says. The folder is damaged.")
-    for name, (dtype, shape) in expected.items():
-        found = tensors[name]
-        if str(found.dtype) != dtype or list(found.shape) != shape:
-            raise ModelProblem(
-                f"Array '{name}' in '{path}' is {found.dtype} of shape {list(found.shape)}, but '{DESCRIPTION}' says "
-                f"{dtype} of shape {shape}. The folder is damaged."
-            )
-    return tensors
-
-
-def _plain_file(folder: Path, name: str) -> Path:
-    path = folder / name
-    if path.is_symlink():
-        raise FileProblem(f"'{path}' is a link. A model folder holds its files itself.")
-    if not path.is_file():
-        raise FileProblem(f"'{folder}' is not a model folder: '{name}' is missing.")
-    return path
 
 
 def _is_model(folder: Path) -> bool:
     return (
-        folder.is_dir() and {path.name for path in folder.iterdir()} <= {DESCRIPTION, TENSORS} and any(folder.iterdir())
+        folder.is_dir()
+        and {path.name for path in folder.iterdir()} <= {DESCRIPTION, TENSORS, CARD}
+        and any(folder.iterdir())
     )
 
 
