@@ -74,8 +74,14 @@ class Model(Choices):
         title="Networks",
         description="For 'mlp' and 'trees': averaged; each stops by other blocks of tissue.",
     )
-    width: int = Field(256, ge=1, le=8192, title="Width", description="For 'mlp': units of a hidden layer.")
-    depth: int = Field(2, ge=0, le=20, title="Depth", description="For 'mlp': how many residual blocks.")
+    width: int = Field(256, ge=1, le=8192, title="Width", description="For networks: units of a hidden layer.")
+    depth: int = Field(
+        2,
+        ge=0,
+        le=20,
+        title="Depth",
+        description="For networks: how many blocks; for 'gcn', 'graphsage' and 'gat' how many steps to neighbours.",
+    )
     dropout: float = Field(
-        0.3, ge=0, lt=1, title="Dropout", description="For 'mlp': share of hidden units left out at each step."
+        0.3, ge=0, lt=1, title="Dropout", description="For networks: share of hidden units left out at each step."
     )
