@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from napari_st2msi.evaluation.evaluate import Evaluation
+    from napari_st2msi.explain.attribution import Attribution, Part, RegionAttribution
+    from napari_st2msi.explain.inputs import Spots
+    from napari_st2msi.explain.perturb import Change, Perturbation
     from napari_st2msi.io.open import Opening
     from napari_st2msi.io.sample import Simulation
     from napari_st2msi.registration.registration import Registration
@@ -198,7 +201,55 @@ def load_model(folder: str | Path) -> TrainedModel:
 
 def predict(model: TrainedModel, query: Section | AnnData) -> AnnData:
     """Predict ions of a section (ST is enough) or of spots × genes, in measured units."""
-    return model.predict(query.st if isinstance(query, Section) else query)
+    return model.predict(_genes_of(query))
+
+
+def explain_ion(
+    model: TrainedModel,
+    query: Section | AnnData,
+    ion: str,
+    *,
+    spots: Spots = None,
+    part: Part = "prediction",
+    progress: Progress = Progress(),
+    cancelled: Callable[[], bool] = never,
+) -> Attribution:
+    """Return what each gene contributes to the prediction of an ion; see `napari_st2msi.explain.explain`."""
+    from napari_st2msi.explain.explain import explain_ion
+
+    return explain_ion(
+        model.predictor, _genes_of(query), ion, spots=spots, part=part, progress=progress, cancelled=cancelled
+    )
+
+
+def explain_region(
+    model: TrainedModel,
+    query: Section | AnnData,
+    ions: Sequence[str] | None = None,
+    *,
+    spots: Spots = None,
+    progress: Progress = Progress(),
+    cancelled: Callable[[], bool] = never,
+) -> RegionAttribution:
+    """Return what each gene contributes to several ions over some spots; see `napari_st2msi.explain.explain`."""
+    from napari_st2msi.explain.explain import explain_region
+
+    return explain_region(model.predictor, _genes_of(query), ions, spots=spots, progress=progress, cancelled=cancelled)
+
+
+def perturb(
+    model: TrainedModel,
+    query: Section | AnnData,
+    changes: Change | Sequence[Change],
+    *,
+    spots: Spots = None,
+    progress: Progress = Progress(),
+    cancelled: Callable[[], bool] = never,
+) -> Perturbation:
+    """Predict ions before and after genes are changed in some spots; see `napari_st2msi.explain.perturb`."""
+    from napari_st2msi.explain.perturb import perturb
+
+    return perturb(model.predictor, _genes_of(query), changes, spots=spots, progress=progress, cancelled=cancelled)
 
 
 def keep_prediction(section: Section, prediction: AnnData) -> None:
@@ -219,3 +270,7 @@ def save(section: Section, path: str | Path | None = None, *, overwrite: bool = 
     from napari_st2msi.io.store import save
 
     return save(section, None if path is None else Path(path), overwrite=overwrite)
+
+
+def _genes_of(query: Section | AnnData) -> AnnData:
+    return query.st if isinstance(query, Section) else query

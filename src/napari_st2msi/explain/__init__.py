@@ -1,0 +1,1 @@
+"""Explain: what drives a prediction, how far to believe that, and what changed genes would change."""

@@ -1,0 +1,169 @@
+"""Which genes drive a prediction: of one ion in each spot, of several ions over a region."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_st2msi.explain.attribution import Attribution, Part, RegionAttribution, relative_gap
+from napari_st2msi.explain.explainer import Explainer, explainer_for
+from napari_st2msi.explain.inputs import Spots
+from napari_st2msi.explain.ions import find_ion
+from napari_st2msi.models.base import Predictor
+from napari_st2msi.progress import Progress, check, never
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+_ROWS = 512
+
+
+def explain_ion(
+    predictor: Predictor,
+    genes: AnnData,
+    ion: str,
+    *,
+    spots: Spots = None,
+    part: Part = "prediction",
+    progress: Progress = Progress(),
+    cancelled: Callable[[], bool] = never,
+) -> Attribution:
+    """Return what each gene contributes to the prediction of one ion in each spot.
+
+    Linear maps give exact terms β·(x − x̄). What is nonlinear in features gives integrated gradients
+    (Sundararajan et al. 2017, arXiv:1703.01365) from the training mean. Either is carried back to genes
+    exactly, because features are linear in scaled genes; neighbours' genes count as bands of their own.
+
+    Parameters
+    ----------
+    predictor
+        A fitted model.
+    genes
+        Spots × genes of whole sections, in which neighbours are looked up.
+    ion
+        Its name, or m/z: see `napari_st2msi.explain.ions.find_ion`.
+    spots
+        Which spots: a mask, positions or names; None for all.
+    part
+        What to explain of a model in two stages.
+
+    Raises
+    ------
+    ModelProblem
+        The model cannot be explained.
+    DataProblem
+        There is no such ion or spot.
+    """
+    explainer = explainer_for(predictor, genes, spots)
+    column = find_ion(explainer.learner.ions_.var_, ion)
+    return attribution_of(explainer, column, part=part, progress=progress, cancelled=cancelled)
+
+
+def explain_region(
+    predictor: Predictor,
+    genes: AnnData,
+    ions: Sequence[str] | None = None,
+    *,
+    spots: Spots = None,
+    progress: Progress = Progress(),
+    cancelled: Callable[[], bool] = never,
+) -> RegionAttribution:
+    """Return what each gene contributes to several ions over some spots together; see `explain_ion`.
+
+    Parameters
+    ----------
+    ions
+        Which; None for all.
+    """
+    explainer = explainer_for(predictor, genes, spots)
+    var = explainer.learner.ions_.var_
+    columns = range(len(var)) if ions is None else [find_ion(var, ion) for ion in ions]
+    n, names = len(explainer.inputs), explainer.inputs.names
+    mean, strength = np.zeros((len(names), len(columns))), np.zeros((len(names), len(columns)))
+    methods, gaps = {}, {}
+    brought = np.zeros((n, len(columns)))
+    for rows, number, bands in contributions(explainer, columns, progress=progress, cancelled=cancelled):
+        together = np.add.reduce(list(bands.values())).astype(np.float64)
+        mean[:, number] += together.sum(axis=0) / n
+        strength[:, number] += np.abs(together).sum(axis=0) / n
+        brought[rows, number] = together.sum(axis=1)
+    for number, column in enumerate(columns):
+        predicted, baseline = _ends(explainer, column, "prediction")
+        ion = str(var.index[column])
+        methods[ion] = explainer.method(column, "prediction")
+        gaps[ion] = relative_gap(predicted - baseline - brought[:, number], predicted - baseline)
+    index = var.index[list(columns)]
+    return RegionAttribution(
+        pd.DataFrame(mean, index=names, columns=index),
+        pd.DataFrame(strength, index=names, columns=index),
+        methods,
+        gaps,
+        explainer.unit("prediction"),
+        n,
+    )
+
+
+def attribution_of(
+    explainer: Explainer,
+    ion: int,
+    *,
+    part: Part = "prediction",
+    progress: Progress = Progress(),
+    cancelled: Callable[[], bool] = never,
+) -> Attribution:
+    """Return the attribution of the ion in one column."""
+    inputs = explainer.inputs
+    bands = {name: np.empty((len(inputs), len(inputs.names)), dtype=np.float32) for name in inputs.bands}
+    predicted, baseline = _ends(explainer, ion, part)
+    for rows, _, found in contributions(explainer, [ion], part=part, progress=progress, cancelled=cancelled):
+        for name, values in found.items():
+            bands[name][rows] = values
+    return Attribution(
+        ion=str(explainer.learner.ions_.var_.index[ion]),
+        part=part,
+        method=explainer.method(ion, part),
+        unit=explainer.unit(part),
+        spots=inputs.spot_names,
+        genes=inputs.names,
+        bands=bands,
+        predicted=predicted,
+        baseline=baseline,
+    )
+
+
+def contributions(
+    explainer: Explainer,
+    ions: Sequence[int],
+    *,
+    part: Part = "prediction",
+    progress: Progress = Progress(),
+    cancelled: Callable[[], bool] = never,
+) -> Iterator[tuple[NDArray[np.int64], int, dict[str, NDArray[np.float32]]]]:
+    """Yield rows, the place of an ion in `ions`, and contributions (rows, genes) of each band, some spots at a time."""
+    inputs = explainer.inputs
+    for start in range(0, len(inputs), _ROWS):
+        rows = np.arange(start, min(start + _ROWS, len(inputs)))
+        deviations = inputs.deviations(rows)
+        for number, ion in enumerate(ions):
+            check(cancelled)
+            progress((start + len(rows) * number / len(ions)) / len(inputs), "contributions of genes")
+            slopes = explainer.slopes(rows, ion, part, cancelled)
+            yield (
+                rows,
+                number,
+                {name: deviations[name] * inputs.to_genes(name, slopes, band) for name, band in inputs.bands.items()},
+            )
+    progress(1.0, "contributions of genes")
+
+
+def _ends(explainer: Explainer, ion: int, part: Part) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return (n,) what the model says of the spots, and of them with all genes at the mean."""
+    ends = []
+    for features in (explainer.features, explainer.base):
+        pieces = np.split(np.arange(len(features)), range(_ROWS, len(features), _ROWS))
+        ends.append(np.concatenate([explainer.said(features[rows], rows, part)[:, ion] for rows in pieces]))
+    return ends[0].astype(np.float64), ends[1].astype(np.float64)
