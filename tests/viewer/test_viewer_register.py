@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -359,9 +360,13 @@ def test_another_active_layer_takes_neither_clicks_nor_tools(
     landmarks = dock.fixed.layer
     assert landmarks is not None
     assert window.layers.selection.active is landmarks
+    dock.st_view.show_view("counts")
+    qtbot.waitUntil(lambda: dock.st_view.what == "counts" and not dock.st_view.jobs.running)
     made = Image(np.zeros((4, 4)), name="measured")
-    layers.add(window, bare, "measured", made)
-    qtbot.waitUntil(lambda: window.layers.selection.active is landmarks)
+    layers.add(window, bare, "measured", made)  # as Explore does, once it has read the ions
+    qtbot.waitUntil(lambda: window.layers.selection.active is landmarks and not made.visible)
+    assert dock.st_view.picture.layer is not None
+    assert dock.st_view.picture.layer.visible, "only what would cover the ST is hidden"
     window.layers.selection.active = layers.find(window, bare, "spots")
     hand.key("fixed", Qt.Key.Key_L)
     assert window.layers.selection.active is landmarks
@@ -469,6 +474,41 @@ def test_two_sections_keep_their_landmarks_apart(
     state.remove_section(other)
     assert dock.context.section is None
     assert not dock.canvases.shown
+
+
+def test_a_stained_section_without_st_is_registered(
+    qtbot: Any, start: Callable[[Section], Hand], zarr: Path, tmp_path: Path
+) -> None:
+    whole = pipeline.open_section(zarr)
+    for name in ("st", "st_spots", "landmarks_st", "landmarks_msi"):
+        del whole.sdata[name]
+    section = Section(whole.sdata, replace(whole.roles, st=None, st_element=None), name="bladder")
+    assert not section.has_st
+    hand = start(section)
+    dock = hand.dock
+    assert [dock.st_view.choice.box.itemText(place) for place in range(dock.st_view.choice.box.count())] == [
+        "stained section"
+    ]
+    assert dock.viewer.canvas.overlays.text.text == dock.side_labels["fixed"].text() == "H&E"
+    hand.key("fixed", Qt.Key.Key_L)
+    for number, (st, msi) in enumerate(places(pipeline.open_section(zarr), 4), start=1):
+        hand.click("fixed", st)
+        if number == 1:
+            assert dock.landmarks.table.landmarks.data(dock.landmarks.table.landmarks.index(0, 3)) == "no MSI"
+        hand.click("moving", msi)
+    dock.preview.show_mode("blend")
+    qtbot.waitUntil(lambda: dock.preview.layer is not None and dock.preview.layer.visible, timeout=20_000)
+    hand.key("fixed", Qt.Key.Key_Z, CTRL)
+    assert dock.messages.text == "Undone: confirm landmark 4."
+    hand.key("fixed", Qt.Key.Key_Z, CTRL | SHIFT)
+    qtbot.mouseClick(dock.run_bar.button, LEFT)
+    qtbot.waitUntil(lambda: not dock.jobs.running, timeout=30_000)
+    assert section.registered
+    assert "MSI lies over the H&E." in dock.messages.text
+    assert "no confidence" in dock.messages.text
+    again = pipeline.open_section(pipeline.save(section, tmp_path / "bladder.zarr"))
+    assert again.msi_to_st == pytest.approx(section.msi_to_st)
+    assert len(find_landmarks(again)) == 4
 
 
 @pytest.mark.parametrize(("st", "msi", "lacks"), [(True, False, "its MSI"), (False, True, "its ST")])

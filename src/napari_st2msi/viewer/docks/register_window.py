@@ -112,12 +112,7 @@ class TwoCanvases:
     def hide_others(self, section: Section) -> None:
         """Hide what would cover the ST; the landmarks on it are shown by who edits them."""
         for layer in self.left.layers:
-            if layer.metadata.get(overlays.EDITED) or layers.role_of(layer, section) in _KEPT:
-                continue
-            self._hide_one(layer)
-            if layers.KEY in layer.metadata:
-                # Other docks may want to show it when what it shows is made anew.
-                layer.events.visible.connect(self._on_visible)
+            self._hide_one(layer, section)
 
     def show_others(self) -> None:
         """Bring back what was hidden."""
@@ -126,10 +121,15 @@ class TwoCanvases:
             if layer.metadata.pop(_HIDDEN, False):
                 layer.visible = True
 
-    def _hide_one(self, layer: Layer) -> None:
+    def _hide_one(self, layer: Layer, section: Section) -> None:
+        if layer.metadata.get(overlays.EDITED) or layers.role_of(layer, section) in _KEPT:
+            return
         if layer.visible:
             layer.metadata[_HIDDEN] = True
             layer.visible = False
+        if layers.KEY in layer.metadata:
+            # Other docks may want to show it when what it shows is made anew.
+            layer.events.visible.connect(self._on_visible)
 
     def _on_visible(self, event: Any) -> None:
         if event.source.visible:
@@ -141,8 +141,9 @@ class TwoCanvases:
             QTimer.singleShot(0, partial(self._hide_later, event.value))
 
     def _hide_later(self, layer: Layer) -> None:
+        # That one only: the picture of the ST and the preview are layers, too.
         if self._before is not None and self._section is not None and layer in self.left.layers:
-            self.hide_others(self._section)
+            self._hide_one(layer, self._section)
 
     # -- the window -----------------------------------------------------------------------------
 
