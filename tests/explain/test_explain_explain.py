@@ -11,7 +11,7 @@ from anndata import AnnData
 
 from napari_st2msi.errors import DataProblem, ModelProblem
 from napari_st2msi.explain.explain import explain_ion, explain_region
-from napari_st2msi.explain.explainer import explainer_for
+from napari_st2msi.explain.kinds import explainer_for
 from napari_st2msi.features.pathways import bundled_sets
 from napari_st2msi.models.registry import build
 from napari_st2msi.paired import PairedDataset

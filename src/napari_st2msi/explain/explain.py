@@ -10,9 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_st2msi.explain.attribution import Attribution, Part, RegionAttribution, relative_gap
-from napari_st2msi.explain.explainer import Explainer, explainer_for
+from napari_st2msi.explain.explainer import Explainer
 from napari_st2msi.explain.inputs import Spots
 from napari_st2msi.explain.ions import find_ion
+from napari_st2msi.explain.kinds import explainer_for
 from napari_st2msi.models.base import Predictor
 from napari_st2msi.progress import Progress, check, never
 

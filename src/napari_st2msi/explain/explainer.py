@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,6 @@ from napari_st2msi.errors import ModelProblem
 from napari_st2msi.explain.attribution import Part
 from napari_st2msi.explain.inputs import SpotGenes, Spots
 from napari_st2msi.explain.ways import Slopes, way
-from napari_st2msi.models.base import Predictor
 from napari_st2msi.models.learner import Learner
 from napari_st2msi.models.maps import Linear
 from napari_st2msi.models.two_stage import TwoStage
@@ -22,8 +21,6 @@ from napari_st2msi.progress import never
 
 if TYPE_CHECKING:
     from anndata import AnnData
-
-    from napari_st2msi.models.deep.learner import NetworkLearner
 
 # Nodes of the quadrature along the way: sigmoids and kernels are smooth.
 _NODES = 16
@@ -120,22 +117,3 @@ class MapExplainer(Explainer):
         if part not in self.learner.maps_:
             return super().said(features, rows, part)
         return self.learner.maps_[part](features)
-
-
-def explainer_for(predictor: Predictor, genes: AnnData, spots: Spots = None) -> Explainer:
-    """Return what explains a fitted model at some spots.
-
-    Raises
-    ------
-    ModelProblem
-        It uses no genes, or is of a kind that cannot be explained.
-    """
-    if not predictor.uses_genes:
-        raise ModelProblem(f"The model '{predictor.name}' looks at no genes, so genes explain nothing of it.")
-    if not isinstance(predictor, Learner):
-        raise ModelProblem(f"The model '{predictor.name}' does not say how it uses genes, so it cannot be explained.")
-    if hasattr(predictor, "networks_"):
-        from napari_st2msi.explain.networks import NetworkExplainer
-
-        return NetworkExplainer(cast("NetworkLearner", predictor), genes, spots)
-    return MapExplainer(predictor, genes, spots)
