@@ -353,7 +353,9 @@ def test_what_was_found_in_words(make_section: Callable[..., Section]) -> None:
 
 
 @pytest.mark.parametrize("size", [10, 13])
-def test_nothing_is_cut_at_the_least_width(dock: DataDock, done: Callable[[], None], zarr: Path, size: int) -> None:
+def test_nothing_is_cut_at_the_least_width(
+    qtbot: Any, dock: DataDock, done: Callable[[], None], zarr: Path, size: int
+) -> None:
     from napari.settings import get_settings
 
     dock.open_paths([zarr])
@@ -362,8 +364,7 @@ def test_nothing_is_cut_at_the_least_width(dock: DataDock, done: Callable[[], No
     for group in dock.findChildren(Group):
         group.expand()
     dock.resize(320, 700)
-    QTest.qWait(50)
-    assert dock.scroll.widget().minimumSizeHint().width() <= dock.scroll.viewport().width()
+    qtbot.waitUntil(lambda: dock.scroll.widget().minimumSizeHint().width() <= dock.scroll.viewport().width())
 
 
 def test_real_bladder(dock: DataDock, done: Callable[[], None], real_data: Path) -> None:

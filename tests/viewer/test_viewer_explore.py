@@ -162,13 +162,11 @@ def test_colour_bars_say_unit_limits_and_where_values_come_from(full):
     assert low.replace("-", "−") == f"−{high}"
 
 
-def test_the_cursor_reads_all_pictures(full):
+def test_the_cursor_reads_all_pictures(full, qtbot):
     full.state.ion = "ion0"
     x, y = full.state.section.spots.centres[0]
     full.viewer.cursor.position = (y, x)
-    QTest.qWait(150)
-    assert "measured" in full.cursor.text()
-    assert "predicted" in full.cursor.text()
+    qtbot.waitUntil(lambda: "measured" in full.cursor.text() and "predicted" in full.cursor.text())
 
 
 # -- keys -------------------------------------------------------------------------------------------
@@ -373,10 +371,9 @@ def test_columns_can_be_shown_and_hidden(full):
 # -- what changes underneath ------------------------------------------------------------------------
 
 
-def test_an_evaluation_that_is_stale_says_what_to_do(full):
+def test_an_evaluation_that_is_stale_says_what_to_do(full, qtbot):
     full.state.mark_stale("prediction", "paired again since")
-    QTest.qWait(100)
-    assert "paired again since: train again" in full.state_line.text()
+    qtbot.waitUntil(lambda: "paired again since: train again" in full.state_line.text())
 
 
 def test_switching_sections_switches_table_and_layers(full, qtbot, make_section):
@@ -431,11 +428,10 @@ def test_it_follows_the_theme_and_the_font(full, theme):
     assert "15pt" in full.styleSheet()
 
 
-def test_nothing_is_wider_than_the_narrowest_dock(full):
+def test_nothing_is_wider_than_the_narrowest_dock(full, qtbot):
     full.resize(320, 600)
-    QTest.qWait(20)
-    assert full.width() == 320
-    assert full.scroll.widget().width() <= full.scroll.viewport().width()
+    qtbot.waitUntil(lambda: full.width() == 320)
+    qtbot.waitUntil(lambda: full.scroll.widget().width() <= full.scroll.viewport().width())
 
 
 # -- real data and a real window --------------------------------------------------------------------

@@ -128,10 +128,17 @@ def start(qtbot: Any, window: Any) -> Callable[[Section], Hand]:
         state_of(window).add_section(section)
         dock = open_dock(window, "Register")
         qtbot.waitUntil(lambda: _ready(dock), timeout=30_000)
-        qtbot.wait(200)  # until both canvases are painted in the size that they have beside each other
+        # Until both canvases have the size that they have beside each other, and were painted in it.
+        qtbot.waitUntil(lambda: _halves(dock), timeout=10_000)
+        qtbot.wait(200)
         return Hand(qtbot, dock)
 
     return begin
+
+
+def _halves(dock: RegisterDock) -> bool:
+    left, right = dock.canvases.widgets
+    return left.isVisible() and right.isVisible() and abs(left.width() - right.width()) < 20
 
 
 def _ready(dock: RegisterDock) -> bool:
@@ -310,26 +317,25 @@ def test_the_second_canvas_comes_and_goes(
     section = pipeline.open_section(zarr)
     hand = start(section)
     left, right = hand.dock.canvases.widgets
-    assert left.isVisible()
-    assert right.isVisible()
-    assert abs(left.width() - right.width()) < 20, "halves of the window"
+    assert _halves(hand.dock)
     assert window.canvas.overlays.text.text == "ST"
     assert hand.dock.canvases.right.canvas.overlays.text.text == "MSI"
     assert [layer.name for layer in window.layers if layer.visible] == ["H&E", "landmarks ST"]
 
     open_dock(window, "Data")
-    assert not right.isVisible()
-    qtbot.waitUntil(lambda: left.width() > 1.8 * right.width(), timeout=5000)
+    qtbot.waitUntil(lambda: not right.isVisible(), timeout=5000)
+    half = right.width()
+    qtbot.waitUntil(lambda: left.width() > 1.8 * half, timeout=5000)
     assert not window.canvas.overlays.text.visible
     landmarks = layers.find(window, section, "landmarks_st")
     assert landmarks is not None
     assert landmarks.visible
     open_dock(window, "Register")
-    assert right.isVisible()
-    before = window.window._qt_window.centralWidget().layout().count()
+    qtbot.waitUntil(lambda: _halves(hand.dock), timeout=5000)
+    centre = window.window._qt_window.centralWidget()
+    before = centre.layout().count()
     window.window.remove_dock_widget(hand.dock)
-    qtbot.wait(50)
-    assert window.window._qt_window.centralWidget().layout().count() == before - 1
+    qtbot.waitUntil(lambda: centre.layout().count() == before - 1, timeout=5000)
     assert not window.keymap
     assert all(each.__module__.startswith("napari.") for each in window.mouse_drag_callbacks)
 

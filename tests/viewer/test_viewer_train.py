@@ -292,7 +292,7 @@ def test_choices_in_words() -> None:
 
 @pytest.mark.parametrize("size", [10, 13])
 def test_nothing_is_cut_at_the_least_width(
-    dock: TrainDock, done: Callable[[], None], paired: Section, size: int
+    qtbot: Any, dock: TrainDock, done: Callable[[], None], paired: Section, size: int
 ) -> None:
     from napari.settings import get_settings
 
@@ -302,5 +302,4 @@ def test_nothing_is_cut_at_the_least_width(
     for group in dock.findChildren(Group):
         group.expand()
     dock.resize(320, 700)
-    QTest.qWait(50)
-    assert dock.scroll.widget().minimumSizeHint().width() <= dock.scroll.viewport().width()
+    qtbot.waitUntil(lambda: dock.scroll.widget().minimumSizeHint().width() <= dock.scroll.viewport().width())
