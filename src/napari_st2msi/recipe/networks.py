@@ -12,11 +12,11 @@ from napari_st2msi.recipe.choices import Choices
 class Networks(Choices):
     """How networks are trained."""
 
-    epochs: int = Field(60, ge=1, le=100_000, title="Epochs", description="At most so many.")
-    patience: int = Field(12, ge=1, title="Patience", description="Stop after so many epochs that bring nothing.")
+    epochs: int = Field(40, ge=1, le=100_000, title="Epochs", description="At most so many.")
+    patience: int = Field(8, ge=1, title="Patience", description="Stop after so many epochs that bring nothing.")
     batch: int = Field(128, ge=1, title="Minibatch", description="Spots in one step of learning.")
     learning_rate: float = Field(
-        1e-3, gt=0, le=1, title="Learning rate", description="The highest; it rises, then falls."
+        2e-3, gt=0, le=1, title="Learning rate", description="The highest; it rises, then falls."
     )
     device: Literal["auto", "cuda", "mps", "cpu"] = Field(
         "auto", title="Device", description="auto: the GPU if torch finds one, else the processor."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +32,20 @@ def write_checkpoint(path: Path, facts: Mapping[str, Any], tensors: Mapping[str,
     FileProblem
         It cannot be written.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     draft = path.with_name(f".{path.name}.part")
-    text = json.dumps({"format": _FORMAT, **facts}, allow_nan=False)
+    text = json.dumps({"format": _FORMAT, "tensors": sorted(tensors), **facts}, allow_nan=False)
     # Copies: tensors that share memory, as those of two epochs may, are refused.
     own = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(own, draft, metadata={_FACTS: text})
         os.replace(draft, path)
-    except OSError as error:
-        draft.unlink(missing_ok=True)
+    except (OSError, SafetensorError) as error:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
         raise FileProblem(f"The checkpoint '{path}' cannot be written: {error}") from error
 
 
@@ -64,6 +67,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]
         raise FileProblem(f"The checkpoint '{path}' cannot be read: {error}. Delete it to start anew.") from error
     if not isinstance(facts, dict) or facts.get("format") != _FORMAT:
         raise FileProblem(f"'{path}' is not a checkpoint of this program. Delete it or choose another place.")
+    if facts.pop("tensors", None) != sorted(tensors):
+        raise FileProblem(f"The checkpoint '{path}' is damaged: tensors are missing. Delete it to start anew.")
     return facts, tensors
 
 

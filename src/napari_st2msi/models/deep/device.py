@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -40,6 +42,17 @@ def found(device: Device) -> str:
             "or install the build of torch that is made for the GPU."
         )
     return device
+
+
+@contextmanager
+def threads(number: int | None) -> Iterator[None]:
+    """Compute on so many threads of the CPU; None leaves it as it is."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(before if number is None else number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def fabric(device: Device = "auto", precision: Precision = "full") -> Any:

@@ -1,0 +1,326 @@
+"""The loop that trains all networks: the same twice, broken off or not, and honest when it cannot."""
+
+import errno
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from napari_st2msi.errors import FileProblem, ModelProblem
+from napari_st2msi.models.deep import checkpoint, device, loop
+from napari_st2msi.models.deep.device import found
+from napari_st2msi.models.deep.loop import Schedule, seeded, train
+from napari_st2msi.progress import Cancelled, Progress
+
+N, FIT, HELD = 120, np.arange(0, 90), np.arange(90, 120)
+CPU = Schedule(epochs=6, patience=6, batch=32, learning_rate=0.02, device="cpu", threads=1)
+
+
+class Small(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Dropout(0.3), nn.Linear(8, 2))
+
+    def forward(self, x):
+        return self.body(x)
+
+
+def network(seed=0):
+    with seeded(seed):
+        return Small()
+
+
+def spots(noise=0.1, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(N, 4))
+    y = x[:, :2] * [1, -2] + noise * rng.normal(size=(N, 2))
+    return {"features": torch.from_numpy(x.astype("f")), "intensity": torch.from_numpy(y.astype("f"))}
+
+
+def squared(network, data, rows):
+    return ((network(data["features"][rows]) - data["intensity"][rows]) ** 2).mean()
+
+
+def trained(schedule=CPU, data=None, net=None, loss=squared, **more):
+    return train(net or network(), data or spots(), loss, FIT, HELD, schedule, **more)
+
+
+def weights(done):
+    return {name: value.numpy().tobytes() for name, value in done.network.state_dict().items()}
+
+
+def curve(done):
+    return [(epoch.number, epoch.training, epoch.validation, epoch.rate) for epoch in done.epochs]
+
+
+def test_it_learns_and_gives_back_the_best_epoch():
+    done = trained(Schedule(epochs=60, patience=60, batch=16, learning_rate=0.02, device="cpu"))
+    losses = [epoch.validation for epoch in done.epochs]
+    assert losses[0] > 5 * min(losses)
+    assert done.best == 1 + int(np.argmin(losses))
+    assert done.stopped == "finished"
+    assert done.device == "cpu"
+    assert not done.network.training
+    with torch.no_grad():
+        assert float(squared(done.network, spots(), torch.from_numpy(HELD))) == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_the_same_seed_gives_the_same_weights_whatever_was_drawn_before():
+    first = trained()
+    torch.manual_seed(99)
+    before = torch.get_rng_state()
+    second = trained()
+    assert (torch.get_rng_state() == before).all()
+    assert weights(first) == weights(second)
+    assert curve(first) == curve(second)
+    other = trained(Schedule(**{**vars(CPU), "seed": 1}))
+    assert weights(first) != weights(other)
+
+
+def test_it_stops_early_when_nothing_improves():
+    data = spots()
+    rng = np.random.default_rng(1)
+    data["intensity"] = torch.from_numpy(rng.normal(size=(N, 2)).astype("f"))
+    done = trained(Schedule(epochs=500, patience=5, batch=16, learning_rate=0.05, device="cpu"), data)
+    assert done.stopped == "early"
+    assert len(done.epochs) == done.best + 5
+
+
+class Killed(BaseException):
+    """As if the computer went off."""
+
+
+@pytest.mark.parametrize("last", [1, 2, 3, 4, 5])
+def test_a_training_killed_after_any_epoch_goes_on_to_the_same_weights(tmp_path, last):
+    file = tmp_path / "runs" / "one.safetensors"
+
+    def kill(epoch):
+        if epoch.number == last:
+            raise Killed
+
+    with pytest.raises(Killed):
+        trained(checkpoint=file, told=kill)
+    told = []
+    done = trained(checkpoint=file, told=told.append)
+    assert [epoch.number for epoch in told] == list(range(last + 1, 7))
+    whole = trained()
+    assert weights(done) == weights(whole)
+    assert curve(done) == curve(whole)
+    assert [path.name for path in file.parent.iterdir()] == ["one.safetensors"]
+
+
+def test_a_training_killed_in_the_middle_of_an_epoch_goes_on_to_the_same_weights(tmp_path):
+    file, steps = tmp_path / "one.safetensors", []
+
+    def dying(network, data, rows):
+        steps.append(len(rows))
+        if len(steps) == 10:
+            raise Killed
+        return squared(network, data, rows)
+
+    with pytest.raises(Killed):
+        trained(checkpoint=file, loss=dying)
+    assert file.exists()
+    assert weights(trained(checkpoint=file)) == weights(trained())
+
+
+def test_a_finished_training_is_not_trained_again(tmp_path):
+    file, told = tmp_path / "one.safetensors", []
+    done = trained(checkpoint=file)
+    again = trained(checkpoint=file, told=told.append)
+    assert told == []
+    assert weights(again) == weights(done)
+    assert again.stopped == "finished"
+
+
+@pytest.mark.parametrize("change", ["data", "seed", "network", "rows"])
+def test_a_checkpoint_of_another_training_is_refused(tmp_path, change):
+    file = tmp_path / "one.safetensors"
+    trained(checkpoint=file)
+    content = file.read_bytes()
+    data, schedule, net, held = spots(), CPU, network(), HELD
+    if change == "data":
+        data["features"][5, 1] += 1
+    elif change == "seed":
+        schedule = Schedule(**{**vars(CPU), "seed": 4})
+    elif change == "network":
+        net = network(7)
+    else:
+        held = HELD[1:]
+    with pytest.raises(FileProblem, match="belongs to another training"):
+        train(net, data, squared, FIT, held, schedule, checkpoint=file)
+    assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "empty", "other"])
+def test_a_damaged_checkpoint_is_refused_in_words(tmp_path, damage):
+    file = tmp_path / "one.safetensors"
+    trained(checkpoint=file)
+    content = file.read_bytes()
+    file.write_bytes({"cut": content[: len(content) // 2], "text": b"not this", "empty": b"", "other": content}[damage])
+    if damage == "other":
+        from safetensors.torch import save_file
+
+        save_file({"a": torch.zeros(2)}, file)
+    with pytest.raises(FileProblem, match="Delete it"):
+        trained(checkpoint=file)
+
+
+@pytest.mark.parametrize("lost", ["network.body.0.weight", "optimiser.0.exp_avg", "best.body.3.bias"])
+def test_a_checkpoint_that_lost_something_is_refused(tmp_path, lost):
+    file = tmp_path / "one.safetensors"
+    trained(checkpoint=file)
+    facts, tensors = checkpoint.read_checkpoint(file)
+    names = sorted(tensors)
+    del tensors[lost]
+    checkpoint.write_checkpoint(file, facts | {"tensors": names}, tensors)
+    with pytest.raises(FileProblem, match="damaged"):
+        trained(checkpoint=file)
+
+
+def test_a_checkpoint_holds_nothing_that_could_run(tmp_path):
+    file = tmp_path / "one.safetensors"
+    trained(checkpoint=file)
+    length = int.from_bytes(file.read_bytes()[:8], "little")
+    header = json.loads(file.read_bytes()[8 : 8 + length])
+    assert json.loads(header["__metadata__"]["st2msi"])["format"] == "napari-st2msi checkpoint 1"
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
+    file = tmp_path / "one.safetensors"
+    trained(Schedule(**{**vars(CPU), "epochs": 2}), checkpoint=file)
+    content = file.read_bytes()
+
+    def full(tensors, path, metadata):
+        path.write_bytes(b"half a fi")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    facts, tensors = {"training": "x"}, {"a": torch.zeros(3)}
+    with pytest.raises(FileProblem, match=r"cannot be written: .*No space left"):
+        checkpoint.write_checkpoint(file, facts, tensors)
+    assert [path.name for path in tmp_path.iterdir()] == ["one.safetensors"]
+    assert file.read_bytes() == content
+
+
+def test_a_checkpoint_where_nothing_can_be_written_is_refused(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(FileProblem, match="cannot be written"):
+        trained(checkpoint=tmp_path / "file" / "one.safetensors")
+
+
+def test_cancelled_before_the_first_epoch():
+    with pytest.raises(Cancelled):
+        trained(cancelled=lambda: True)
+
+
+def test_cancelled_later_within_a_second_and_with_the_best_epoch():
+    stop = threading.Event()
+    asked = []
+
+    def told(epoch):
+        if epoch.number == 3:
+            asked.append(time.perf_counter())
+            stop.set()
+
+    done = trained(Schedule(**{**vars(CPU), "epochs": 10_000, "patience": 10_000}), told=told, cancelled=stop.is_set)
+    assert time.perf_counter() - asked[0] < 1
+    assert done.stopped == "cancelled"
+    assert len(done.epochs) == 3
+    with torch.no_grad():
+        best = float(squared(done.network, spots(), torch.from_numpy(HELD)))
+    assert best == pytest.approx(done.epochs[done.best - 1].validation, rel=1e-5)
+
+
+def test_a_loss_that_is_no_number_says_what_to_do():
+    with pytest.raises(ModelProblem, match=r"no longer a number in epoch 1\. Choose a lower learning rate"):
+        trained(loss=lambda network, data, rows: squared(network, data, rows) * float("nan"))
+
+
+def test_gradients_are_clipped(monkeypatch):
+    norms = []
+
+    def steep(network, data, rows):
+        return 1e6 * squared(network, data, rows)
+
+    step = torch.optim.AdamW.step
+
+    def spy(self, *args, **kwargs):
+        gradients = [weight.grad for group in self.param_groups for weight in group["params"]]
+        norms.append(float(torch.cat([gradient.ravel() for gradient in gradients]).norm()))
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", spy)
+    trained(Schedule(**{**vars(CPU), "epochs": 2, "clip": 0.5}), loss=steep)
+    assert norms
+    assert max(norms) <= 0.5 + 1e-4
+    assert min(norms) > 0.4
+
+
+def test_progress_and_rate_rise_and_fall():
+    seen = []
+    done = trained(progress=Progress(lambda fraction, message: seen.append((fraction, message))))
+    assert [fraction for fraction, _ in seen] == [number / 6 for number in range(1, 7)]
+    assert seen[-1][1].startswith("epoch 6, loss ")
+    rates = [CPU.rate(epoch / 10) for epoch in range(61)]
+    assert max(rates) <= CPU.learning_rate
+    assert rates[0] < rates[20] > rates[-1] > 0
+    assert done.epochs[-1].rate < done.epochs[2].rate
+
+
+@pytest.mark.parametrize(("fit", "held"), [(FIT[:0], HELD), (FIT, HELD[:0])])
+def test_no_spots(fit, held):
+    with pytest.raises(ModelProblem, match="needs spots to learn from"):
+        train(network(), spots(), squared, fit, held, CPU)
+
+
+def test_one_spot_each():
+    done = train(network(), spots(), squared, FIT[:1], HELD[:1], CPU)
+    assert len(done.epochs) >= 1
+
+
+@pytest.mark.parametrize(("name", "kind"), [("cuda", "NVIDIA GPU"), ("mps", "Apple GPU")])
+def test_a_device_that_is_not_there_is_named(monkeypatch, name, kind):
+    monkeypatch.setattr(device, "there_is", lambda asked: asked == "cpu")
+    with pytest.raises(ModelProblem, match=rf"finds no {kind} .* Choose the device 'auto' or 'cpu'"):
+        trained(Schedule(device=name))
+    assert found("auto") == "cpu"
+    monkeypatch.setattr(device, "there_is", lambda asked: True)
+    assert found("auto") == "cuda"
+
+
+def test_mixed_precision_on_the_cpu_is_full():
+    assert weights(trained(Schedule(**{**vars(CPU), "precision": "mixed"}))) == weights(trained())
+
+
+def test_threads_are_given_back():
+    before = torch.get_num_threads()
+    counts = []
+
+    def counting(network, data, rows):
+        counts.append(torch.get_num_threads())
+        return squared(network, data, rows)
+
+    trained(loss=counting)
+    assert set(counts) == {1}
+    assert torch.get_num_threads() == before
+    assert loop.Schedule().threads is None
+
+
+def test_a_file_that_cannot_be_written_in_the_middle_leaves_nothing(tmp_path):
+    """The real writer, on a file system that takes no more than a few bytes of a file."""
+    resource = pytest.importorskip("resource")
+    signal = pytest.importorskip("signal")
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(FileProblem, match="cannot be written"):
+            checkpoint.write_checkpoint(tmp_path / "one.safetensors", {}, {"a": torch.zeros(10_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert list(tmp_path.iterdir()) == []
