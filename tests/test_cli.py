@@ -20,7 +20,7 @@ from typer.testing import CliRunner, Result
 import napari_st2msi as st2msi
 from napari_st2msi.cli.app import app
 
-COMMANDS = ("demo", "info", "convert", "register", "pair", "train", "predict", "view")
+COMMANDS = ("demo", "info", "convert", "register", "pair", "search", "train", "predict", "explain", "perturb", "view")
 # Small enough to be quick, and still something to learn.
 QUICK = ["--n-folds", "2", "--n-alphas", "4"]
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from napari_st2msi.evaluation.evaluate import Evaluation
+    from napari_st2msi.evaluation.search import Search
     from napari_st2msi.explain.attribution import Attribution, Part, RegionAttribution
     from napari_st2msi.explain.inputs import Spots
     from napari_st2msi.explain.perturb import Change, Perturbation
@@ -176,6 +177,32 @@ def evaluate(
     from napari_st2msi.evaluation.evaluate import cross_validate
 
     return cross_validate(paired, recipe or Recipe(), progress=progress, cancelled=cancelled, scored=scored)
+
+
+def search(
+    paired: PairedDataset,
+    recipe: Recipe | None = None,
+    *,
+    progress: Progress = Progress(),
+    cancelled: Callable[[], bool] = never,
+    step: Callable[[Search], None] | None = None,
+) -> Search:
+    """Search for the settings of a model on inner folds of the covered spots; its `recipe` has the best.
+
+    Parameters
+    ----------
+    recipe
+        The model and where to start; `recipe.search` says how many trials (30 if none) and how long.
+    cancelled
+        Stops the search and keeps the best so far.
+    step
+        Called after each trial with what was found so far.
+    """
+    from napari_st2msi.evaluation.evaluate import covered_spots
+    from napari_st2msi.evaluation.search import search
+
+    covered, _ = covered_spots(paired)
+    return search(covered, recipe or Recipe(), context=paired.genes, progress=progress, cancelled=cancelled, step=step)
 
 
 def train(

@@ -68,8 +68,8 @@ def train(
     """
     from napari_st2msi import pipeline
 
-    _check_writable(out, overwrite, report, scores)
-    sections = _open_all(paths, msi, opening, run)
+    check_writable(out, overwrite, report, scores)
+    sections = open_all(paths, msi, opening, run)
     paired = pipeline.paired_dataset(sections)
     evaluation = None
     if evaluate:
@@ -195,13 +195,14 @@ def predict(
     run.result(facts, lines=lines | {"written to": written(where)})
 
 
-def _open_all(paths: Sequence[Path], msi: Path | None, opening: Opening, run: Run) -> list[Section]:
+def open_all(paths: Sequence[Path], msi: Path | None, opening: Opening, run: Run) -> list[Section]:
+    """Open sections; one table of ions goes with one of genes only."""
     if msi is not None and len(paths) > 1:
         raise DataProblem("--msi names the ions of one table, but several sections were given. Give one of them.")
     return [open_path(path, msi, opening, run) for path in paths]
 
 
-def _check_writable(out: Path, overwrite: bool, *files: Path | None) -> None:
+def check_writable(out: Path, overwrite: bool, *files: Path | None) -> None:
     """Refuse before the work what would fail after it."""
     if out.exists() and not overwrite:
         raise FileProblem(f"'{out}' is already there. Choose another name, or add --overwrite.")

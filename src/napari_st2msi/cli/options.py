@@ -36,6 +36,7 @@ _NAMES = {
     ("ions", "normalisation"): "ions-normalisation",
     ("model", "name"): "model",
     ("networks", "seed"): "network-seed",
+    ("search", "seed"): "search-seed",
     ("intervals", "level"): "interval-level",
     ("intervals", "make_intervals"): "intervals",
 }
@@ -55,7 +56,7 @@ def parameters(home: str) -> list[inspect.Parameter]:
     home
         ``opening``, ``roles`` (the part of it that says what is what in a section), or a section of
         the recipe: ``pairing``, ``genes``, ``ions``, ``model``, ``networks``, ``evaluation``,
-        ``intervals``.
+        ``intervals``, ``search``.
     """
     if home == "roles":
         fields = {name: Opening.model_fields[name] for name in _ROLES}

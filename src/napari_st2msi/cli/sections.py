@@ -34,16 +34,21 @@ OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace what
 
 
 def info(path: PathArgument, msi: MsiOption = None, *, opening: Opening, run: Run) -> None:
-    """Show what a file holds: spots, genes, pixels, ions, sizes in µm.
+    """Show what a file holds: spots, genes, pixels, ions, sizes in µm; of a model folder, its card.
 
     For example:
 
       napari-st2msi info outs/
 
+      napari-st2msi info model
+
       napari-st2msi info section.zarr --json
 
       napari-st2msi info outs/ --msi brain.imzML --ppm 5
     """
+    if (path / "model.json").exists():
+        show_model(path, run)
+        return
     section = open_path(path, msi, opening, run)
     run.result(section.summary(), lines=_summary_lines(section.summary()))
 
@@ -128,6 +133,28 @@ def pair(
             "written to": written(where),
         },
     )
+
+
+def show_model(folder: Path, run: Run) -> None:
+    """Show the card of a model, made anew from what can be loaded: the file beside it may say anything."""
+    from napari_st2msi.pipeline import load_model
+    from napari_st2msi.training.card import card, limits
+
+    model = load_model(folder)
+    facts = {
+        "model": model.predictor.name,
+        "created": model.created,
+        "spots": model.n_spots,
+        "sections": model.sections,
+        "genes": len(model.genes),
+        "ions": len(model.ions),
+        "scores": model.summary,
+        "intervals": model.no_intervals if model.intervals is None else model.intervals.in_words(),
+        "limits": limits(model),
+        "versions": model.versions,
+        "recipe": model.recipe.model_dump(mode="json"),
+    }
+    run.result(facts, lines={"": card(model)})
 
 
 def open_path(path: Path, msi: Path | None, opening: Opening, run: Run) -> Any:

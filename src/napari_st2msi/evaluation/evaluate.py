@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from napari_st2msi.errors import DataProblem
 from napari_st2msi.evaluation.conformal import Intervals, intervals_from, quarters
 from napari_st2msi.evaluation.metrics import MEASURES, Tally
+from napari_st2msi.evaluation.search import Search, search
 from napari_st2msi.evaluation.splits import Fold, SpatialBlocks, make_folds
 from napari_st2msi.evaluation.verdict import SKILL, gain_over_position, verdicts
 from napari_st2msi.features.ions import IonScale
@@ -63,6 +64,8 @@ class Evaluation:
     intervals
         Intervals around predictions, and how often those of held-out spots held what was measured; None
         where there are too few spots, or none were asked for.
+    searches
+        For each fold the search for settings inside its training spots; empty without a search.
     """
 
     table: pd.DataFrame
@@ -71,6 +74,7 @@ class Evaluation:
     folds: list[Fold]
     model: str
     intervals: Intervals | None = None
+    searches: dict[str, Search] = field(default_factory=dict)
 
     def flat(self) -> pd.DataFrame:
         """Return ions × plain columns, for CSV, `AnnData.var` and the table of ions.
@@ -107,6 +111,7 @@ class Evaluation:
             "gain": _quartiles(gain),
             "share_gain": float((gain > SKILL).mean()) if len(gain) else None,
             "intervals": None if self.intervals is None else _coverage(self.intervals),
+            "searches": {name: found.in_words() for name, found in self.searches.items()},
             "verdicts": {str(key): int(count) for key, count in ion["verdict"].value_counts().items()},
         }
 
@@ -123,7 +128,8 @@ def cross_validate(
 
     Spots without measured ions are left out. Everything that is fitted, scales included, sees the
     training spots of the fold only. Genes of all spots may be looked at as neighbours of others, as
-    they will be where the model is used; ions never.
+    they will be where the model is used; ions never. Where the recipe asks for a search for settings, each
+    fold searches by itself, inside its training spots.
 
     Parameters
     ----------
@@ -150,6 +156,7 @@ def cross_validate(
     tallies = {name: Tally(paired.ions.n_vars, recipe.model.threshold) for name in names}
     kept = {name: np.full(paired.ions.shape, np.nan, dtype=np.float32) for name in ("mean", "presence", "measured")}
     fold_of = np.full(len(paired), "", dtype=object)
+    searches: dict[str, Search] = {}
     for number, fold in enumerate(folds):
         train, held = paired.select(fold.train), paired.select(fold.test)
         scale = IonScale(recipe.ions).fit(train.ions)
@@ -159,7 +166,14 @@ def cross_validate(
         for name, model in classes.items():
             check(cancelled)
             part = _part(progress, number, len(folds), names.index(name), len(names), fold.name)
-            fitted = model(recipe).fit(train, context=context, progress=part, cancelled=cancelled)
+            chosen = recipe
+            if recipe.search.trials and name == recipe.model.name:
+                searches[fold.name] = search(
+                    train, recipe, context=context, progress=part.part(0.0, 0.95), cancelled=cancelled
+                )
+                check(cancelled)
+                chosen, part = searches[fold.name].recipe, part.part(0.95, 1.0)
+            fitted = model(chosen).fit(train, context=context, progress=part, cancelled=cancelled)
             guess = fitted.predict(held.genes, context=context)
             presence = guess.layers.get("presence")
             tallies[name].add(truth, scale.compress(guess.X), reference, truth > 0, presence)
@@ -201,7 +215,7 @@ def cross_validate(
         **protocol,
     )
     out_of_fold.obs["fold"] = pd.Categorical(fold_of.astype(str))
-    return Evaluation(table, out_of_fold, protocol, folds, recipe.model.name, intervals)
+    return Evaluation(table, out_of_fold, protocol, folds, recipe.model.name, intervals, searches)
 
 
 def held_out_words(recipe: Recipe) -> str:

@@ -22,8 +22,21 @@ from napari_st2msi.recipe.ions import Ions
 from napari_st2msi.recipe.model import Model
 from napari_st2msi.recipe.networks import Networks
 from napari_st2msi.recipe.pairing import Pairing
+from napari_st2msi.recipe.search import Search
 
-__all__ = ["PRESETS", "Evaluation", "Genes", "Intervals", "Ions", "Model", "Networks", "Pairing", "Recipe", "explain"]
+__all__ = [
+    "PRESETS",
+    "Evaluation",
+    "Genes",
+    "Intervals",
+    "Ions",
+    "Model",
+    "Networks",
+    "Pairing",
+    "Recipe",
+    "Search",
+    "explain",
+]
 
 
 class Recipe(Choices):
@@ -43,6 +56,7 @@ class Recipe(Choices):
     networks: Networks = Field(default_factory=Networks, title="Networks")
     evaluation: Evaluation = Field(default_factory=Evaluation, title="Evaluation")
     intervals: Intervals = Field(default_factory=Intervals, title="Intervals")
+    search: Search = Field(default_factory=Search, title="Search for settings")
 
     @model_validator(mode="before")
     @classmethod

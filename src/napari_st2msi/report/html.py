@@ -18,6 +18,7 @@ from napari_st2msi.evaluation.verdict import SKILL
 from napari_st2msi.paired import PairedDataset, dense
 from napari_st2msi.report.figures import baseline_figure, moran_figure, png, score_figure
 from napari_st2msi.report.overview import overview_figure, overview_words
+from napari_st2msi.report.search import history_figure
 from napari_st2msi.report.table import write_whole
 from napari_st2msi.report.tissue import ion_figure, side_by_side
 from napari_st2msi.report.words import (
@@ -128,6 +129,7 @@ def report_page(
         score_figure=_score_figure(fair, model),
         pair_figures=_pair_figures(fair),
         intervals=_intervals(evaluation),
+        searches=_searches(evaluation),
         overview=_overview(section, paired),
         gallery=_gallery(fair, evaluation),
         verdicts="".join(f"<li>{_chip(name)} {escape(words)}</li>" for name, words in _verdicts(flat).items()),
@@ -205,6 +207,25 @@ def _intervals(evaluation: Evaluation) -> str:
         "far off the model is, and not where.</p>"
         f'<table><thead><tr><th class="text">{COVERAGE_COLUMNS[0]}</th>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table>"
+    )
+
+
+def _searches(evaluation: Evaluation) -> str:
+    if not evaluation.searches:
+        return ""
+    rows = "".join(
+        f'<tr><td class="text">{escape(name)}</td><td class="text">{escape(found.settings_in_words())}</td>'
+        f"<td>{len(found.history):,}</td><td>{fixed(found.history['best'].iloc[-1], 3)}</td></tr>"
+        for name, found in evaluation.searches.items()
+    )
+    figure = history_figure({name: found.history for name, found in evaluation.searches.items()})
+    return (
+        "<h2>Search for settings</h2><p>Settings were searched for anew in every fold, inside its training spots, so "
+        "that the scores of this report are of a model with its search. R² here is the mean over ions on inner folds, "
+        "and the best of many trials is flattered.</p>"
+        '<table><thead><tr><th class="text">held out</th><th class="text">best settings, where they differ</th>'
+        f"<th>trials</th><th>R² of the best</th></tr></thead><tbody>{rows}</tbody></table>"
+        f"{_figure(figure, 'Each dot is a trial; the line is the best so far.')}"
     )
 
 

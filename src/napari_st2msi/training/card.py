@@ -6,7 +6,7 @@ doi:10.1145/3287560.3287596).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -15,15 +15,18 @@ from napari_st2msi.evaluation.verdict import SKILL
 from napari_st2msi.models.registry import BASELINES
 from napari_st2msi.training.familiarity import EXPECTED
 
-if TYPE_CHECKING:
-    from napari_st2msi.training.folder import TrainedModel
-
 _FEW_SECTIONS = 3
 _SHOWN = 20
 
 
-def card(model: TrainedModel) -> str:
-    """Return the card of a model as Markdown."""
+def card(model: Any) -> str:
+    """Return the card of a model as Markdown.
+
+    Parameters
+    ----------
+    model
+        A `napari_st2msi.training.folder.TrainedModel`, which writes its card into its folder.
+    """
     paragraphs = [
         f"# {model.predictor.name.replace('_', '-')}: {len(model.ions):,} ions from {len(model.genes):,} genes",
         f"Fitted on {model.created} with napari-st2msi {model.versions.get('napari-st2msi', '')}. "
@@ -49,7 +52,7 @@ def card(model: TrainedModel) -> str:
     return "\n\n".join(text for text in paragraphs if text) + "\n"
 
 
-def limits(model: TrainedModel) -> list[str]:
+def limits(model: Any) -> list[str]:
     """Say where a model should not be used, one sentence or two each."""
     n = len(model.sections)
     lines = []
@@ -78,14 +81,14 @@ def limits(model: TrainedModel) -> list[str]:
     return lines
 
 
-def _data(model: TrainedModel) -> str:
+def _data(model: Any) -> str:
     sections = [f"{_safe(name)} ({spots:,})" for name, spots in model.sections.items()]
     shown = ", ".join(sections[:_SHOWN]) + (" …" if len(sections) > _SHOWN else "")
     many = f"{len(sections):,} section{'s' * (len(sections) > 1)}"
     return f"{model.n_spots:,} spots of {many}: {shown}. {len(model.genes):,} genes, {len(model.ions):,} ions."
 
 
-def _scores(model: TrainedModel) -> list[str]:
+def _scores(model: Any) -> list[str]:
     summary = model.summary
     if summary is None or model.scores is None:
         return ["Not measured."]
@@ -100,14 +103,14 @@ def _scores(model: TrainedModel) -> list[str]:
     return [str(summary["protocol"]["note"]), _table(head, rows), f"Ions by verdict: {verdicts}."]
 
 
-def _intervals(model: TrainedModel) -> list[str]:
+def _intervals(model: Any) -> list[str]:
     if model.intervals is None:
         return [model.no_intervals]
     rows = [[_safe(cell) for cell in row] for row in model.intervals.rows()[: 2 * _SHOWN]]
     return [model.intervals.in_words(), _table(list(COLUMNS), rows)]
 
 
-def _familiar(model: TrainedModel) -> str:
+def _familiar(model: Any) -> str:
     if model.familiarity.limit_ == float("inf"):
         return "There were too few spots to tell which are unlike those of training."
     return (
@@ -118,7 +121,7 @@ def _familiar(model: TrainedModel) -> str:
     )
 
 
-def _ions(model: TrainedModel) -> list[str]:
+def _ions(model: Any) -> list[str]:
     scores = model.scores
     if scores is None:
         return [", ".join(map(_safe, model.ions.index[: 10 * _SHOWN])) + " …" * (len(model.ions) > 10 * _SHOWN)]

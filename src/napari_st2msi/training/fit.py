@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from napari_st2msi.evaluation.evaluate import covered_spots
+from napari_st2msi.evaluation.search import search
 from napari_st2msi.models.registry import build
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.progress import Progress, check, never
@@ -31,7 +32,7 @@ def fit_model(
     progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> TrainedModel:
-    """Fit on all spots that have measured ions.
+    """Fit on all spots that have measured ions, after a search for settings where the recipe asks for one.
 
     Parameters
     ----------
@@ -50,6 +51,11 @@ def fit_model(
     predictor = build(recipe)
     context = paired.genes
     paired, _ = covered_spots(paired)
+    if recipe.search.trials:
+        found = search(paired, recipe, context=context, progress=progress.part(0.0, 0.8), cancelled=cancelled)
+        check(cancelled)
+        recipe, progress = found.recipe, progress.part(0.8, 1.0)
+        predictor = build(recipe)
     # Intervals may need as many fits again as there are folds.
     share = 0.2 if must_fit(evaluation, paired, recipe) else 0.95
     predictor.fit(paired, context=context, progress=progress.part(0.0, share), cancelled=cancelled)

@@ -251,8 +251,10 @@ def load(folder: Path) -> TrainedModel:
         raise ModelProblem(f"The model in '{folder}' cannot be used here. {error}") from error
     except St2msiError:
         raise
-    except (KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
-        raise ModelProblem(f"The parts of the model in '{folder}' do not fit together: {error!r}") from error
+    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, AssertionError, RuntimeError) as error:
+        raise ModelProblem(
+            f"The parts of the model in '{folder}' do not fit together: {error!r}.{_other_version(description)}"
+        ) from error
     if scores is not None and not scores.index.equals(ions.index):
         raise ModelProblem(f"The scores of the model in '{folder}' are of other ions than the model's.")
     return TrainedModel(
@@ -272,6 +274,16 @@ def load(folder: Path) -> TrainedModel:
         intervals=intervals,
         no_intervals=description.no_intervals,
     )
+
+
+def _other_version(description: Description) -> str:
+    """Say that another version made a model, if one did."""
+    from napari_st2msi import __version__
+
+    made_by = description.versions.get("napari-st2msi", "")
+    if made_by == __version__:
+        return ""
+    return f" It was made with napari-st2msi {made_by[:40]} and this is {__version__}: use that one, or train it again."
 
 
 def _is_model(folder: Path) -> bool:
