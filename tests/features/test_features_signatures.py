@@ -131,6 +131,12 @@ def test_few_spots():
     assert fitted.mask(DATA[[0]].copy(), ["g1"]).shape == (1, 1)
 
 
+def test_spots_that_do_not_differ_are_one_cluster():
+    for method in ("kmeans", "leiden"):
+        assert not found_clusters(np.zeros((40, 0)), method, 2).any()
+        assert not found_clusters(np.ones((40, 3)), method, 2).any()
+
+
 def test_design_selects_signature_genes_and_adds_the_mask():
     choices = {"selection": "signature", "clusters": "zone", "n_top": 12, "signature_genes": 10}
     choices |= {"signature_mask": "yes", "reduction": "none", "neighbourhood": "none"}
@@ -216,7 +222,7 @@ def test_spots_without_a_label_are_assigned_too():
 def test_leiden_says_what_it_needs(monkeypatch):
     monkeypatch.setitem(sys.modules, "igraph", None)
     with pytest.raises(ModelProblem, match=r"licence \(GPL\).*pip install igraph"):
-        found_clusters(np.zeros((30, 2)), "leiden", 3)
+        found_clusters(np.eye(30), "leiden", 3)
 
 
 def test_leiden_where_igraph_is_there():

@@ -36,6 +36,8 @@ def found_clusters(
     ModelProblem
         igraph is wanted and not installed.
     """
+    if not np.ptp(place, axis=0).any():  # no direction, or none in which spots differ
+        return np.zeros(len(place), dtype=np.int64)
     if method == "leiden":
         return _leiden(place)
     from sklearn.cluster import KMeans

@@ -82,7 +82,7 @@ class Signatures:
         listed = None if self.choices.signature_file is None else read_signatures(self.choices.signature_file)
         labels, told = self._labels(genes, context, place, every, listed)
         known = labels != ""
-        self.clusters_: list[str] = sorted(set(labels[known]))
+        self.clusters_: list[str] = sorted({str(label) for label in labels[known]})
         member = np.stack([labels == name for name in self.clusters_], axis=1).astype(np.float64)
         means = member.T @ place / member.sum(axis=0)[:, None]
         self.whitening_: NDArray[np.float64] = (

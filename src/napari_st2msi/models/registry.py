@@ -27,6 +27,8 @@ _OWN = {
     "gcn": "graph:GraphConvolution",
     "graphsage": "graph:GraphSage",
     "gat": "graph:GraphAttention",
+    "transformer": "transformer:Transformer",
+    "linear_transformer": "transformer:LinearTransformer",
     "position_genes": "regression:PositionGenes",
     "mean": "baselines:TrainingMean",
     "counts": "baselines:TotalCounts",

@@ -74,6 +74,17 @@ class Model(Choices):
         title="Networks",
         description="For 'mlp' and 'trees': averaged; each stops by other blocks of tissue.",
     )
+    attend: Literal["genes", "pathways"] = Field(
+        "genes",
+        title="Attend to",
+        description="For 'transformer' and 'linear_transformer': genes, chosen as genes are, or the means of pathways.",
+    )
+    n_tokens: int = Field(
+        128, ge=1, le=2048, title="Tokens", description="For transformers: at most so many genes or pathways."
+    )
+    heads: int = Field(2, ge=1, le=16, title="Heads", description="For 'transformer': attention maps side by side.")
+    head_width: int = Field(16, ge=1, le=256, title="Width of a head", description="For transformers: its units.")
+    layers: int = Field(1, ge=1, le=12, title="Layers", description="For transformers: how often ions read genes.")
     width: int = Field(256, ge=1, le=8192, title="Width", description="For networks: units of a hidden layer.")
     depth: int = Field(
         2,
