@@ -27,6 +27,7 @@ _OWN = {
     "gcn": "graph:GraphConvolution",
     "graphsage": "graph:GraphSage",
     "gat": "graph:GraphAttention",
+    "cvae": "cvae:ConditionalVariational",
     "transformer": "transformer:Transformer",
     "linear_transformer": "transformer:LinearTransformer",
     "position_genes": "regression:PositionGenes",

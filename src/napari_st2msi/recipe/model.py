@@ -96,3 +96,9 @@ class Model(Choices):
     dropout: float = Field(
         0.3, ge=0, lt=1, title="Dropout", description="For networks: share of hidden units left out at each step."
     )
+    n_latent: int = Field(
+        16, ge=1, le=512, title="Latent variables", description="For 'cvae': what ions share beyond the genes."
+    )
+    n_draws: int = Field(
+        64, ge=2, le=4096, title="Draws", description="For 'cvae': how many a prediction averages, always the same."
+    )

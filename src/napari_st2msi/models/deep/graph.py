@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import gcd
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import nn
@@ -13,8 +12,7 @@ from torch import nn
 Kind = Literal["gcn", "graphsage", "gat"]
 
 
-@dataclass(frozen=True)
-class Hood:
+class Hood(NamedTuple):
     """Spots asked for and those that they hear from, step by step.
 
     Attributes
