@@ -91,7 +91,7 @@ class SpotGenes:
     def __init__(self, design: Design, genes: AnnData, spots: Spots = None) -> None:
         self.asked = positions(genes, spots)
         self.spot_names = genes.obs_names[self.asked]
-        further = getattr(design, "pathway_genes_", None)
+        further = design.pathway_genes_
         self.names = pd.Index(
             list(dict.fromkeys([*design.genes_.names_, *([] if further is None else further.names_)]))
         )
@@ -224,7 +224,7 @@ def _bands_of(design: Design, genes: AnnData, asked: NDArray[np.int64], names: p
             own = (level - design.graph_.centre_) @ design.graph_.directions_
             further = (*directions, design.graph_.directions_)
         bands[name] = _Band(scaled, places, centre.astype(np.float32), further, mean, own, _fill(design, name))
-    fitted, means = getattr(design, "pathway_genes_", None), getattr(design, "pathway_means_", None)
+    fitted, means = design.pathway_genes_, design.pathway_means_
     if fitted is not None and means is not None:
         centre = _centre(fitted)
         bands[PATHWAYS] = _Band(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from napari_st2msi.errors import DataProblem
 from napari_st2msi.explain.inputs import Spots, positions
+from napari_st2msi.features.design import Design
 from napari_st2msi.features.genes import GeneFeatures, Scaled
 from napari_st2msi.models.base import Predictor
 from napari_st2msi.paired import dense
@@ -202,13 +203,13 @@ def _held(predictor: Predictor, genes: AnnData) -> Predictor:
             setattr(held, name, {key: _held(each, genes) for key, each in part.items()})
         elif isinstance(part, Predictor):
             setattr(held, name, _held(part, genes))
-    if hasattr(predictor, "design_"):
-        design: Any = copy(predictor.design_)
-        for name in ("genes_", "pathway_genes_"):
-            fitted = getattr(design, name, None)
-            if fitted is not None:
-                setattr(design, name, _HeldGenes(fitted, genes))
-        held.design_ = design  # type: ignore[attr-defined]
+        elif isinstance(part, Design):
+            design: Any = copy(part)
+            for piece in ("genes_", "pathway_genes_"):
+                fitted = getattr(part, piece)
+                if fitted is not None:
+                    setattr(design, piece, _HeldGenes(fitted, genes))
+            setattr(held, name, design)
     return held
 
 
@@ -242,8 +243,6 @@ def _changed(genes: AnnData, changes: Sequence[Change], asked: NDArray[np.int64]
 
 def _used(predictor: Predictor) -> set[str] | None:
     """Return the genes that a model uses; None where it does not say."""
-    design = getattr(predictor, "design_", None)
-    if design is None:
-        return None
-    further = getattr(design, "pathway_genes_", None)
-    return {*design.genes_.names_, *([] if further is None else further.names_)}
+    designs = [part for part in vars(predictor).values() if isinstance(part, Design)]
+    pieces = [piece for design in designs for piece in (design.genes_, design.pathway_genes_) if piece is not None]
+    return {gene for piece in pieces for gene in piece.names_} if designs else None
