@@ -118,6 +118,7 @@ MODEL_SHOWN: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "l1_ratio": _among("elastic_net"),
     "most_components": _among("pls"),
     "n_landmarks": _among("kernel_ridge"),
+    **dict.fromkeys(("n_latent", "n_draws"), _among("cvae")),
     **dict.fromkeys(("attend", "n_tokens", "head_width", "layers"), _among("transformer", "linear_transformer")),
     "heads": _among("transformer"),
     **dict.fromkeys(("tree_components", "tree_depth", "tree_rate", "rounds"), _among("trees")),
