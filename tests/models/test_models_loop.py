@@ -45,6 +45,12 @@ def squared(network, data, rows):
     return ((network(data["features"][rows]) - data["intensity"][rows]) ** 2).mean()
 
 
+def kept(folder):
+    """The one checkpoint in a folder."""
+    (file,) = folder.iterdir()
+    return file
+
+
 def trained(schedule=CPU, data=None, net=None, loss=squared, **more):
     return train(net or network(), data or spots(), loss, FIT, HELD, schedule, **more)
 
@@ -96,25 +102,25 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("last", [1, 2, 3, 4, 5])
 def test_a_training_killed_after_any_epoch_goes_on_to_the_same_weights(tmp_path, last):
-    file = tmp_path / "runs" / "one.safetensors"
+    folder = tmp_path / "runs"
 
     def kill(epoch):
         if epoch.number == last:
             raise Killed
 
     with pytest.raises(Killed):
-        trained(checkpoint=file, told=kill)
+        trained(checkpoints=folder, told=kill)
     told = []
-    done = trained(checkpoint=file, told=told.append)
+    done = trained(checkpoints=folder, told=told.append)
     assert [epoch.number for epoch in told] == list(range(last + 1, 7))
     whole = trained()
     assert weights(done) == weights(whole)
     assert curve(done) == curve(whole)
-    assert [path.name for path in file.parent.iterdir()] == ["one.safetensors"]
+    assert kept(folder).name.startswith("network-")
 
 
 def test_a_training_killed_in_the_middle_of_an_epoch_goes_on_to_the_same_weights(tmp_path):
-    file, steps = tmp_path / "one.safetensors", []
+    steps = []
 
     def dying(network, data, rows):
         steps.append(len(rows))
@@ -123,26 +129,25 @@ def test_a_training_killed_in_the_middle_of_an_epoch_goes_on_to_the_same_weights
         return squared(network, data, rows)
 
     with pytest.raises(Killed):
-        trained(checkpoint=file, loss=dying)
-    assert file.exists()
-    assert weights(trained(checkpoint=file)) == weights(trained())
+        trained(checkpoints=tmp_path, loss=dying)
+    assert kept(tmp_path)
+    assert weights(trained(checkpoints=tmp_path)) == weights(trained())
 
 
 def test_a_finished_training_is_not_trained_again(tmp_path):
-    file, told = tmp_path / "one.safetensors", []
-    done = trained(checkpoint=file)
-    again = trained(checkpoint=file, told=told.append)
+    told = []
+    done = trained(checkpoints=tmp_path)
+    again = trained(checkpoints=tmp_path, told=told.append)
     assert told == []
     assert weights(again) == weights(done)
     assert again.stopped == "finished"
 
 
 @pytest.mark.parametrize("change", ["data", "seed", "network", "rows"])
-def test_a_checkpoint_of_another_training_is_refused(tmp_path, change):
-    file = tmp_path / "one.safetensors"
-    trained(checkpoint=file)
-    content = file.read_bytes()
-    data, schedule, net, held = spots(), CPU, network(), HELD
+def test_another_training_has_another_checkpoint(tmp_path, change):
+    trained(checkpoints=tmp_path)
+    content = kept(tmp_path).read_bytes()
+    first, data, schedule, net, held = kept(tmp_path), spots(), CPU, network(), HELD
     if change == "data":
         data["features"][5, 1] += 1
     elif change == "seed":
@@ -151,15 +156,26 @@ def test_a_checkpoint_of_another_training_is_refused(tmp_path, change):
         net = network(7)
     else:
         held = HELD[1:]
+    done = train(net, data, squared, FIT, held, schedule, checkpoints=tmp_path)
+    assert len(done.epochs) == 6
+    assert len(list(tmp_path.iterdir())) == 2
+    assert first.read_bytes() == content
+
+
+def test_a_checkpoint_put_in_the_place_of_another_is_refused(tmp_path):
+    trained(checkpoints=tmp_path)
+    first = kept(tmp_path)
+    train(network(7), spots(), squared, FIT, HELD, CPU, checkpoints=tmp_path)
+    (other,) = set(tmp_path.iterdir()) - {first}
+    other.replace(first)
     with pytest.raises(FileProblem, match="belongs to another training"):
-        train(net, data, squared, FIT, held, schedule, checkpoint=file)
-    assert file.read_bytes() == content
+        trained(checkpoints=tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "empty", "other"])
 def test_a_damaged_checkpoint_is_refused_in_words(tmp_path, damage):
-    file = tmp_path / "one.safetensors"
-    trained(checkpoint=file)
+    trained(checkpoints=tmp_path)
+    file = kept(tmp_path)
     content = file.read_bytes()
     file.write_bytes({"cut": content[: len(content) // 2], "text": b"not this", "empty": b"", "other": content}[damage])
     if damage == "other":
@@ -167,32 +183,32 @@ def test_a_damaged_checkpoint_is_refused_in_words(tmp_path, damage):
 
         save_file({"a": torch.zeros(2)}, file)
     with pytest.raises(FileProblem, match="Delete it"):
-        trained(checkpoint=file)
+        trained(checkpoints=tmp_path)
 
 
 @pytest.mark.parametrize("lost", ["network.body.0.weight", "optimiser.0.exp_avg", "best.body.3.bias"])
 def test_a_checkpoint_that_lost_something_is_refused(tmp_path, lost):
-    file = tmp_path / "one.safetensors"
-    trained(checkpoint=file)
+    trained(checkpoints=tmp_path)
+    file = kept(tmp_path)
     facts, tensors = checkpoint.read_checkpoint(file)
     names = sorted(tensors)
     del tensors[lost]
     checkpoint.write_checkpoint(file, facts | {"tensors": names}, tensors)
     with pytest.raises(FileProblem, match="damaged"):
-        trained(checkpoint=file)
+        trained(checkpoints=tmp_path)
 
 
 def test_a_checkpoint_holds_nothing_that_could_run(tmp_path):
-    file = tmp_path / "one.safetensors"
-    trained(checkpoint=file)
+    trained(checkpoints=tmp_path)
+    file = kept(tmp_path)
     length = int.from_bytes(file.read_bytes()[:8], "little")
     header = json.loads(file.read_bytes()[8 : 8 + length])
     assert json.loads(header["__metadata__"]["st2msi"])["format"] == "napari-st2msi checkpoint 1"
 
 
 def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
-    file = tmp_path / "one.safetensors"
-    trained(Schedule(**{**vars(CPU), "epochs": 2}), checkpoint=file)
+    trained(Schedule(**{**vars(CPU), "epochs": 2}), checkpoints=tmp_path)
+    file = kept(tmp_path)
     content = file.read_bytes()
 
     def full(tensors, path, metadata):
@@ -203,14 +219,14 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
     facts, tensors = {"training": "x"}, {"a": torch.zeros(3)}
     with pytest.raises(FileProblem, match=r"cannot be written: .*No space left"):
         checkpoint.write_checkpoint(file, facts, tensors)
-    assert [path.name for path in tmp_path.iterdir()] == ["one.safetensors"]
+    assert kept(tmp_path) == file
     assert file.read_bytes() == content
 
 
 def test_a_checkpoint_where_nothing_can_be_written_is_refused(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(FileProblem, match="cannot be written"):
-        trained(checkpoint=tmp_path / "file" / "one.safetensors")
+        trained(checkpoints=tmp_path / "file")
 
 
 def test_cancelled_before_the_first_epoch():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -14,6 +13,7 @@ from scipy.special import expit
 
 from napari_st2msi.errors import ModelProblem
 from napari_st2msi.models.arrays import part, prefixed
+from napari_st2msi.models.deep.following import Following, Told, followed
 from napari_st2msi.models.inner import InnerFold
 from napari_st2msi.models.inputs import Inputs
 from napari_st2msi.models.learner import Estimates, Learner, pieces
@@ -49,13 +49,6 @@ class NetworkLearner(Learner):
 
     Attributes
     ----------
-    checkpoints
-        A folder to keep a checkpoint of each network in, to go on from; None keeps none. Set it before `fit`.
-    told
-        Called with the number of the network, from 1, and each `napari_st2msi.models.deep.loop.Epoch`, for live
-        curves.
-    keep_best
-        Whether a fit that the user stops keeps the best epoch so far instead of raising `Cancelled`.
     curves_
         The epochs of every network.
     """
@@ -63,9 +56,6 @@ class NetworkLearner(Learner):
     stages: ClassVar[tuple[str, ...]] = ()
     #: How many threads train it on the CPU; None for as many as torch takes. One suits small matrices.
     threads: ClassVar[int | None] = 1
-    checkpoints: Path | None = None
-    told: Callable[[int, Epoch], None] | None = None
-    keep_best: bool = False
 
     # -- what a subclass says --------------------------------------------------------------------
 
@@ -171,7 +161,7 @@ class NetworkLearner(Learner):
     ) -> None:
         from napari_st2msi.models.deep.loop import Schedule, seeded, train
 
-        choices = self.recipe.networks
+        choices, watch = self.recipe.networks, followed()
         for number, fold in enumerate(folds, 1):
             with seeded(choices.seed, number):
                 network = self._network(n_features)
@@ -191,21 +181,16 @@ class NetworkLearner(Learner):
                     precision=choices.precision,
                     threads=self.threads,
                 ),
-                checkpoint=None if self.checkpoints is None else self.checkpoints / f"network{number}.safetensors",
-                told=partial(self._tell, number),
+                checkpoints=watch.checkpoints,
+                told=partial(_tell, watch, number, len(folds)),
                 progress=progress.part((number - 1) / len(folds), number / len(folds)),
-                cancelled=cancelled,
+                cancelled=lambda: cancelled() or watch.enough(),
             )
+            check(cancelled)
             self.networks_.append(done.network)
             self.curves_.append(done.epochs)
             if done.stopped == "cancelled":
-                if not self.keep_best:
-                    check(cancelled)
                 break
-
-    def _tell(self, number: int, epoch: Epoch) -> None:
-        if self.told is not None:
-            self.told(number, epoch)
 
     def _shrink(self, data: Mapping[str, torch.Tensor], folds: Sequence[InnerFold]) -> None:
         """Find how far predictions of each ion are to be believed, by spots that a network did not learn from."""
@@ -327,6 +312,11 @@ def weights(features: NDArray[np.floating], bands: Mapping[str, slice]) -> NDArr
         weight[columns] = spread[columns] / max(spread[columns].max(initial=0.0), _TINY)
     total = float((weight**2 * spread**2).sum())
     return weight * np.sqrt(np.sqrt(len(weight)) / max(total, _TINY))
+
+
+def _tell(watch: Following, number: int, of: int, epoch: Epoch) -> None:
+    if watch.told is not None:
+        watch.told(Told(number, of, epoch))
 
 
 def _tensor(array: Any) -> torch.Tensor:

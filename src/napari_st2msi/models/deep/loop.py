@@ -142,7 +142,7 @@ def train(
     held: NDArray[np.integer],
     schedule: Schedule = Schedule(),
     *,
-    checkpoint: Path | None = None,
+    checkpoints: Path | None = None,
     told: Callable[[Epoch], None] | None = None,
     progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
@@ -162,8 +162,9 @@ def train(
         See `Loss`.
     fit, held
         Rows to learn from, and rows to stop by: blocks of tissue, with a buffer between.
-    checkpoint
-        File to keep after every epoch. If it is there already, training goes on from it.
+    checkpoints
+        Folder to keep a checkpoint in after every epoch, under a name made from data, settings and start of
+        this training. If it is there already, training goes on from it.
     told
         Called after every epoch.
 
@@ -180,19 +181,21 @@ def train(
         raise ModelProblem("A network needs spots to learn from and others to stop by. Choose more tissue.")
     with threads(schedule.threads):
         run = _Run(network, data, loss, np.asarray(fit), np.asarray(held), schedule)
-        return _until_over(run, checkpoint, told, progress, cancelled)
+        return _until_over(run, checkpoints, told, progress, cancelled)
 
 
 def _until_over(
     run: _Run,
-    checkpoint: Path | None,
+    folder: Path | None,
     told: Callable[[Epoch], None] | None,
     progress: Progress,
     cancelled: Callable[[], bool],
 ) -> Trained:
     mark, schedule = "", run.schedule
-    if checkpoint is not None:
+    checkpoint: Path | None = None
+    if folder is not None:
         mark = run.fingerprint()
+        checkpoint = folder / f"network-{mark[:16]}.safetensors"
         if checkpoint.exists():
             run.resume(checkpoint, mark)
             progress(len(run.epochs) / schedule.epochs, "going on from the checkpoint")
