@@ -55,13 +55,13 @@ def test_genes_that_act_together_are_learned_and_noise_is_the_mean():
         {
             "genes": {"n_top": 30, "neighbourhood": "none", "per_section": False, "log1p": True},
             "model": {"name": "mlp", "width": 64},
-            "networks": {"epochs": 40, "device": "cpu", "patience": 8},
+            "networks": {"epochs": 25, "device": "cpu"},
         }
     )
     predicted = fitted(data.select(~held), recipe).predict(data.genes[held].copy())
     scores = [r2(data.select(held), predicted, ion) for ion in range(9)]
     assert scores[0] > 0.3
-    assert scores[1] > 0.7
+    assert scores[1] > 0.5
     assert np.abs(scores[6:9]).max() < 0.03
     ridge = RidgeAlone(recipe).fit(data.select(~held)).predict(data.genes[held].copy())
     assert r2(data.select(held), ridge, 0) < 0.1
