@@ -112,9 +112,9 @@ class Picture:
         """
         for kind, layer in self._layers.items():
             if kind != "histology":
-                layer.visible = False
+                see(layer, False)
         for layer, visible in self._found.items():
-            layer.visible = visible
+            see(layer, visible)
         self._found = {}
 
     def bring_back(self) -> None:
@@ -132,13 +132,13 @@ class Picture:
             return
         for kind, layer in self._layers.items():
             if kind != "histology":
-                layer.visible = kind == self._kind
+                see(layer, kind == self._kind)
         # What else shows the section would cover the picture, or be covered by it.
         for role in _BENEATH:
             layer = find(self._viewer, self._section, role)
             if layer is not None:
                 self._found.setdefault(layer, layer.visible)
-                layer.visible = role == "histology" and self._kind == "histology"
+                see(layer, role == "histology" and self._kind == "histology")
 
     def _insert(self, layer: Layer) -> None:
         """Put a layer over the section and under landmarks and preview."""
@@ -163,6 +163,12 @@ def put_above(viewer: Any, layer: Layer, below: Layer) -> None:
     place, limit = viewer.layers.index(layer), viewer.layers.index(below)
     if place < limit:
         viewer.layers.move(place, limit + 1)
+
+
+def see(layer: Layer, visible: bool) -> None:
+    """Show or hide a layer; napari would draw everything anew even where that changes nothing."""
+    if layer.visible != visible:
+        layer.visible = visible
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from napari_st2msi.progress import Progress, check, never
 from napari_st2msi.registration.overlay import Mode, Overlay
 from napari_st2msi.registration.views import View
 from napari_st2msi.viewer.docks.register_context import RegisterContext
-from napari_st2msi.viewer.docks.register_picture import insert, put_above, replace_data
+from napari_st2msi.viewer.docks.register_picture import insert, put_above, replace_data, see
 from napari_st2msi.viewer.docks.register_views import ViewsPanel
 from napari_st2msi.viewer.jobs import Job, Jobs
 from napari_st2msi.viewer.layers import swapped
@@ -231,11 +231,11 @@ class PreviewPanel(QWidget):
             replace_data(self.layer, rgba, to_um)
             if below in viewer.layers:
                 put_above(viewer, self.layer, below)
-        self.layer.visible = True
+        see(self.layer, True)
 
     def _hide(self) -> None:
         if self.layer is not None:
-            self.layer.visible = False
+            see(self.layer, False)
 
     # -- controls -------------------------------------------------------------------------------
 
