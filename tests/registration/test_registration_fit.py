@@ -188,6 +188,35 @@ def test_what_version_1_wrote_is_read() -> None:
     assert not old.outlier.any()
 
 
+def test_what_folds_is_not_chosen() -> None:
+    """One landmark far off: a spline that follows it misses the others by less, and lays the tissue over itself."""
+    rng = np.random.default_rng(0)
+    moving = np.array([[x, y] for x in (300.0, 1700, 3100) for y in (300.0, 1700, 3100)])
+    moving += rng.uniform(-200, 200, moving.shape)
+    fixed = moving + rng.normal(0, 20, moving.shape)
+    fixed[2] += [3500, -3500]
+    one_off = Landmarks(tuple("abcdefghi"), moving, fixed)
+    extent = np.random.default_rng(3).uniform(0, 3400, (500, 2))
+    found = fit(one_off, extent=extent)
+    assert found.transform.kind != "thin_plate"
+    spline = next(one for one in found.candidates if one.kind == "thin_plate")
+    assert spline.score_um < min(one.score_um for one in found.candidates if one.chosen)
+    assert spline.why_not == "it lays the tissue over itself"
+    asked = fit(one_off, "thin_plate", smoothing=0, extent=extent)
+    assert asked.transform.kind == "thin_plate"
+    assert any("folds" in words for words in asked.warnings)
+
+
+def test_a_registration_is_printed_in_a_line() -> None:
+    line = repr(fit(LANDMARKS, "affine"))
+    assert line.startswith("Registration: affine · 9 landmarks · left out missed by ")
+    none = Landmarks((), np.zeros((0, 2)), np.zeros((0, 2)))
+    trust = Trust(False, ("too dark",), curve=(0.125, 0.25))
+    found = Registration(none, fit(LANDMARKS).transform, np.zeros(0), np.zeros(0), source="automatic", trust=trust)
+    assert repr(found).endswith(" · not trusted")
+    assert "0.125" not in repr(trust)
+
+
 def test_one_found_from_images_may_have_no_landmarks() -> None:
     none = Landmarks((), np.zeros((0, 2)), np.zeros((0, 2)))
     trust = Trust(False, ("too dark",), {"dice": 0.5, "unknown": float("nan")}, (0.1, 0.2))

@@ -297,6 +297,6 @@ def _in_short(facts: dict[str, Any]) -> str:
         words.append(f"an error of about {trust['measures']['expected_error_um']:,.0f} µm expected")
     if trust is not None and not trust["trusted"]:
         words.append("not trusted")
-    if warned := len(facts["warnings"]):
+    if warned := len(facts["warnings"]) + len(facts["notes"]):
         words.append(f"{warned} warning{'s' * (warned > 1)}")
     return ", ".join(words)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import GeometryProblem
+from napari_st2msi.registration.advice import folded
 from napari_st2msi.registration.registration import Candidate, root_mean_square, summary
 from napari_st2msi.registration.transforms import (
     Affine,
@@ -50,6 +51,8 @@ class Tried:
         Why it is not, in words.
     automatic
         Whether it can be chosen automatically.
+    folds
+        Whether it lays the tissue over itself somewhere; asked where it could be chosen automatically.
     """
 
     kind: str
@@ -59,6 +62,7 @@ class Tried:
     rms_um: float
     left_out_um: NDArray[np.float64]
     automatic: bool = True
+    folds: bool = False
     chosen: bool = False
     why_not: str = ""
 
@@ -122,6 +126,7 @@ def try_all(
     reflection: bool | None = None,
     smoothing: float | None = None,
     suspected: bool = False,
+    where: NDArray[np.floating] | None = None,
 ) -> list[Tried]:
     """Fit every transform to pairs of points, and mark the one to use.
 
@@ -142,8 +147,12 @@ def try_all(
         ``auto``, or the kind of the one to use.
     suspected
         Whether one of the pairs is unlikely to be a good click.
+    where
+        (m, 2) µm of the moving side where there is tissue, the points themselves if None: what folds there
+        is not chosen automatically.
     """
-    tried = [_try(one, moving, fixed) for one in candidates(reflection, smoothing)]
+    where = moving if where is None else where
+    tried = [_try(one, moving, fixed, where) for one in candidates(reflection, smoothing)]
     kinds = [one.kind for one in tried]
     best = _best(tried, suspected) if wanted == "auto" else kinds.index(wanted)
     return [
@@ -156,7 +165,7 @@ def table(tried: list[Tried]) -> tuple[Candidate, ...]:
     return tuple(one.candidate for one in tried)
 
 
-def _try(one: Tried, moving: NDArray[np.floating], fixed: NDArray[np.floating]) -> Tried:
+def _try(one: Tried, moving: NDArray[np.floating], fixed: NDArray[np.floating], where: NDArray[np.floating]) -> Tried:
     missed = np.full(len(moving), np.nan)
     try:
         whole = one.fitter(moving, fixed)
@@ -169,12 +178,13 @@ def _try(one: Tried, moving: NDArray[np.floating], fixed: NDArray[np.floating]) 
             continue
         missed[i] = np.linalg.norm(without.forward(moving[[i]]) - fixed[i])
     rms = root_mean_square(np.linalg.norm(whole.forward(moving) - fixed, axis=1))
-    return replace(one, transform=whole, rms_um=rms, left_out_um=missed)
+    folds = one.automatic and whole.matrix is None and folded(whole, where) > 0
+    return replace(one, transform=whole, rms_um=rms, left_out_um=missed, folds=folds)
 
 
 def _best(tried: list[Tried], suspected: bool) -> int:
     less = 1.0 if suspected else 1 - _BETWEEN
-    scores = np.array([one.score_um if one.automatic else np.nan for one in tried])
+    scores = np.array([one.score_um if one.automatic and not one.folds else np.nan for one in tried])
     scores *= [less if one.kind == ThinPlateSpline.kind else 1.0 for one in tried]
     if np.isfinite(scores).any():
         return int(np.flatnonzero(scores <= np.nanmin(scores) + _SAME_UM)[0])
@@ -190,6 +200,8 @@ def _why_not(one: Tried, best: Tried, wanted: str) -> Tried:
         return replace(one, why_not="another was asked for")
     if not np.isfinite(one.score_um):
         return replace(one, why_not="too few landmarks to leave one out")
+    if one.folds:
+        return replace(one, why_not="it lays the tissue over itself")
     more = one.score_um - best.score_um
     if more > _SAME_UM:
         return replace(one, why_not=f"misses landmarks left out by {more:,.1f} µm more")

@@ -67,8 +67,9 @@ def fit(
     with threads_for(0):
         suspected[used] = outliers(moving, fixed)
         tried = try_all(
-            moving, fixed, transform, reflection=reflection, smoothing=smoothing, suspected=bool(suspected.any())
-        )
+            moving, fixed, transform, reflection=reflection, smoothing=smoothing, suspected=bool(suspected.any()),
+            where=where,
+        )  # fmt: skip
         chosen = next(one for one in tried if one.chosen)
         if chosen.transform is None:
             raise GeometryProblem(chosen.why_not)

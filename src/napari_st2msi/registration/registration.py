@@ -67,10 +67,10 @@ class Trust:
     trusted: bool
     reasons: tuple[str, ...] = ()
     measures: dict[str, float] = field(default_factory=dict)
-    curve: tuple[float, ...] = ()
+    curve: tuple[float, ...] = field(default=(), repr=False)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Registration:
     """How MSI lies over ST, and how far off it is.
 
@@ -119,6 +119,15 @@ class Registration:
             object.__setattr__(self, "influence_um", np.full(n, np.nan))
         if len(self.outlier) != n:
             object.__setattr__(self, "outlier", np.zeros(n, dtype=bool))
+
+    def __repr__(self) -> str:
+        parts = [self.transform.label + (", mirrored" if self.reflects else "")]
+        if len(self.landmarks):
+            parts.append(f"{int(self.landmarks.enabled.sum())} landmarks")
+            parts.append(f"left out missed by {self.left_out['median']:,.0f} µm (median)")
+        if self.trust is not None:
+            parts.append("trusted" if self.trust.trusted else "not trusted")
+        return "Registration: " + " · ".join(parts)
 
     @property
     def rms_um(self) -> float:
