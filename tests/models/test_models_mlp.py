@@ -34,9 +34,10 @@ def acting_together(n_side=32):
     rng = np.random.default_rng(0)
     n = n_side**2
     programs = rng.normal(size=(n, 2))
-    loading = np.kron(np.eye(2), np.ones(15))
+    # As many genes fall as rise, so that the library size tells nothing.
+    loading = np.kron(np.eye(2), np.repeat([1.0, -1.0], 15))
     counts = rng.poisson(np.exp(3 + 0.5 * programs @ loading))
-    data = planted(n_side=n_side)
+    data = planted(n_side=n_side, genes=60)
     genes = AnnData(counts.astype("f"), obs=data.genes.obs, var=data.genes.var, obsm=dict(data.genes.obsm))
     data.ions.X[:, 0] = np.expm1(4 + 0.5 * programs[:, 0] * programs[:, 1])
     data.ions.X[:, 1] = np.expm1(4 + 0.5 * programs[:, 0])
@@ -53,15 +54,15 @@ def test_genes_that_act_together_are_learned_and_noise_is_the_mean():
     held = data.xy[:, 0] >= 2200
     recipe = Recipe.model_validate(
         {
-            "genes": {"n_top": 30, "neighbourhood": "none", "per_section": False, "log1p": True},
+            "genes": {"n_top": 60, "neighbourhood": "none"},
             "model": {"name": "mlp", "width": 64},
             "networks": {"epochs": 25, "device": "cpu"},
         }
     )
     predicted = fitted(data.select(~held), recipe).predict(data.genes[held].copy())
     scores = [r2(data.select(held), predicted, ion) for ion in range(9)]
-    assert scores[0] > 0.3
-    assert scores[1] > 0.5
+    assert scores[0] > 0.6
+    assert scores[1] > 0.9
     assert np.abs(scores[6:9]).max() < 0.03
     ridge = RidgeAlone(recipe).fit(data.select(~held)).predict(data.genes[held].copy())
     assert r2(data.select(held), ridge, 0) < 0.1
