@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_st2msi.progress import never
 
@@ -66,10 +66,14 @@ _current: ContextVar[Following] = ContextVar("following")
 def following(
     checkpoints: Path | None = None,
     told: Callable[[Told], None] | None = None,
-    enough: Callable[[], bool] = never,
+    enough: Callable[[], bool] | None = None,
 ) -> Iterator[None]:
-    """Follow all networks that are trained inside, on this thread; see `Following`."""
-    token = _current.set(Following(checkpoints, told, enough))
+    """Follow all networks that are trained inside, on this thread; see `Following`.
+
+    What is None stays as it was said further outside.
+    """
+    said: dict[str, Any] = {"checkpoints": checkpoints, "told": told, "enough": enough}
+    token = _current.set(replace(followed(), **{name: value for name, value in said.items() if value is not None}))
     try:
         yield
     finally:
