@@ -57,6 +57,8 @@ class Transformer(NetworkLearner):
     )
     #: Whether there is no attention map.
     map_less: ClassVar[bool] = False
+    # As good after a third of the epochs.
+    pace: ClassVar[float] = 3.0
 
     @property
     def token_names_(self) -> list[str]:

@@ -56,6 +56,8 @@ class NetworkLearner(Learner):
     stages: ClassVar[tuple[str, ...]] = ()
     #: How many threads train it on the CPU; None for as many as torch takes. One suits small matrices.
     threads: ClassVar[int | None] = 1
+    #: What the recipe's learning rate is multiplied by.
+    pace: ClassVar[float] = 1.0
 
     # -- what a subclass says --------------------------------------------------------------------
 
@@ -175,7 +177,7 @@ class NetworkLearner(Learner):
                     epochs=choices.epochs,
                     patience=choices.patience,
                     batch=min(choices.batch, max(len(fold.fit) // _LEAST_STEPS, 8)),
-                    learning_rate=choices.learning_rate,
+                    learning_rate=self.pace * choices.learning_rate,
                     seed=choices.seed + number,
                     device=choices.device,
                     precision=choices.precision,

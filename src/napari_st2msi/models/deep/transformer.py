@@ -82,16 +82,22 @@ class Layer(nn.Module):
 
     def __init__(self, read: Attention | Summary, width: int, dropout: float) -> None:
         super().__init__()
-        self.read, self.dropout = read, nn.Dropout(dropout)
+        self.read, self.dropout = read, dropout
         self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.body = nn.Sequential(
-            nn.Linear(width, 2 * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(2 * width, width)
-        )
+        self.widen, self.narrow = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
 
     def forward(self, queries: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
         """Return queries (b, ions, width) after reading tokens (b, tokens, width)."""
-        queries = queries + self.dropout(self.read(self.before(queries), tokens))
-        return queries + self.dropout(self.body(self.between(queries)))
+        queries = queries + self._dropped(self.read(self.before(queries), tokens))
+        thought: torch.Tensor = self.narrow(self._dropped(functional.gelu(self.widen(self.between(queries)))))
+        return queries + thought
+
+    def _dropped(self, values: torch.Tensor) -> torch.Tensor:
+        """Leave out units in training: the same ones for all ions of a spot, as drawing takes long."""
+        if not self.training or not self.dropout:
+            return values
+        kept = values.new_empty(len(values), 1, values.shape[2]).bernoulli_(1 - self.dropout)
+        return values * (kept / (1 - self.dropout))
 
 
 class Transformer(nn.Module):
