@@ -67,7 +67,7 @@ def test_a_ranking_that_says_nothing_has_no_advantage() -> None:
 
 def test_an_ion_that_is_not_predicted_has_a_flat_curve() -> None:
     explainer, attribution = explained("ridge", 9)  # zero everywhere
-    checks = check_attribution(explainer, attribution, DATA.genes)
+    checks = check_attribution(explainer, attribution)
     assert not checks.deletion.top.any()
     assert checks.deletion.advantage == 1.0
     assert checks.random_weights is None
@@ -76,19 +76,19 @@ def test_an_ion_that_is_not_predicted_has_a_flat_curve() -> None:
 
 def test_networks_agree_with_equal_ones_and_not_with_random_ones() -> None:
     explainer, attribution = explained("mlp", 0, ensemble=2)
-    checks = check_attribution(explainer, attribution, DATA.genes)
+    checks = check_attribution(explainer, attribution)
     assert checks.agreement is not None
     assert checks.random_weights is not None
     assert abs(checks.random_weights) < 0.5
     networks = explainer.learner.networks_
     networks[1] = networks[0]
-    assert check_attribution(explainer, attribution, DATA.genes).agreement == pytest.approx(1.0)
+    assert check_attribution(explainer, attribution).agreement == pytest.approx(1.0)
     networks[1] = random_networks(explainer.learner, seed=3)[0]
-    agreement = check_attribution(explainer, attribution, DATA.genes).agreement
+    agreement = check_attribution(explainer, attribution).agreement
     assert agreement is not None
     assert abs(agreement) < 0.5
     del networks[1]
-    assert check_attribution(explainer, attribution, DATA.genes).agreement is None
+    assert check_attribution(explainer, attribution).agreement is None
 
 
 def test_random_networks_are_of_the_size_of_the_trained_ones() -> None:
@@ -103,4 +103,4 @@ def test_random_networks_are_of_the_size_of_the_trained_ones() -> None:
 def test_checks_stop_when_asked() -> None:
     explainer, attribution = explained("ridge", 0)
     with pytest.raises(Cancelled):
-        check_attribution(explainer, attribution, DATA.genes, cancelled=lambda: True)
+        check_attribution(explainer, attribution, cancelled=lambda: True)

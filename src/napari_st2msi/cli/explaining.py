@@ -109,9 +109,7 @@ def explain(
         explainer = explainer_for(trained.predictor, section.st, chosen)
         found = attribution_of(explainer, column, part=part, progress=progress.part(0, 0.5), cancelled=run.cancelled)
         judged = (
-            check_attribution(
-                explainer, found, section.st, chosen, progress=progress.part(0.5, 1), cancelled=run.cancelled
-            )
+            check_attribution(explainer, found, progress=progress.part(0.5, 1), cancelled=run.cancelled)
             if checks
             else None
         )

@@ -41,6 +41,8 @@ class Attribution:
         Their names.
     bands
         For each band of features (the spot itself, a ring around it) the contributions (spots, genes), float32.
+    direction
+        (genes,) 1 where more of a gene raises the prediction on the whole, −1 where it lowers it, 0 for neither.
     predicted, baseline
         (spots,) what the model says of the spots, and what it would say were all genes at their training
         mean, there and around.
@@ -53,6 +55,7 @@ class Attribution:
     spots: pd.Index
     genes: pd.Index
     bands: dict[str, NDArray[np.float32]]
+    direction: NDArray[np.float64]
     predicted: NDArray[np.float64]
     baseline: NDArray[np.float64]
 
@@ -84,12 +87,13 @@ class Attribution:
 
         Returns
         -------
-        Indexed by gene: `strength`, the mean size of contributions; `mean`, their mean over the spots; and
-        `strength_own`, `strength_ring1`, … of each band by itself.
+        Indexed by gene: `strength`, the mean size of contributions; `mean`, their mean over the spots;
+        `direction`; and `strength_own`, `strength_ring1`, … of each band by itself.
         """
         values = self.values
         frame = pd.DataFrame(
-            {"strength": np.abs(values).mean(axis=0), "mean": values.mean(axis=0)}, index=self.genes
+            {"strength": np.abs(values).mean(axis=0), "mean": values.mean(axis=0), "direction": self.direction},
+            index=self.genes,
         ).astype(float)
         for name, band in self.bands.items():
             frame[f"strength_{name}"] = np.abs(band).mean(axis=0).astype(float)

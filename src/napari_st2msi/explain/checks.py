@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,7 @@ from napari_st2msi.explain.attribution import Attribution
 from napari_st2msi.explain.deletion import DeletionCurve, deletion_curve
 from napari_st2msi.explain.explain import attribution_of
 from napari_st2msi.explain.explainer import Explainer
-from napari_st2msi.explain.inputs import Spots
 from napari_st2msi.progress import Progress, check, never
-
-if TYPE_CHECKING:
-    from anndata import AnnData
 
 
 @dataclass(frozen=True)
@@ -45,8 +41,6 @@ class Checks:
 def check_attribution(
     explainer: Explainer,
     attribution: Attribution,
-    genes: AnnData,
-    spots: Spots = None,
     *,
     seed: int = 0,
     progress: Progress = Progress(),
@@ -58,8 +52,6 @@ def check_attribution(
     ----------
     explainer, attribution
         The model at some spots, and the attribution of an ion there.
-    genes, spots
-        What the explainer was made of.
     """
     networks = list(getattr(explainer.learner, "networks_", []))
     share = 1 / (2 + len(networks)) if networks else 1.0
@@ -72,7 +64,7 @@ def check_attribution(
     ion = int(learner.ions_.var_.index.get_loc(attribution.ion))
 
     def strengths(some: list[Any]) -> NDArray[np.float64]:
-        own = NetworkExplainer(learner, genes, spots, some)
+        own = NetworkExplainer(learner, explainer.inputs.genes, explainer.inputs.asked, some)
         return _strengths(attribution_of(own, ion, cancelled=cancelled))
 
     progress(share, "random weights")

@@ -87,7 +87,7 @@ def explain_region(
     mean, strength = np.zeros((len(names), len(columns))), np.zeros((len(names), len(columns)))
     methods, gaps = {}, {}
     brought = np.zeros((n, len(columns)))
-    for rows, number, bands in contributions(explainer, columns, progress=progress, cancelled=cancelled):
+    for rows, number, bands, _ in contributions(explainer, columns, progress=progress, cancelled=cancelled):
         together = np.add.reduce(list(bands.values())).astype(np.float64)
         mean[:, number] += together.sum(axis=0) / n
         strength[:, number] += np.abs(together).sum(axis=0) / n
@@ -120,9 +120,13 @@ def attribution_of(
     inputs = explainer.inputs
     bands = {name: np.empty((len(inputs), len(inputs.names)), dtype=np.float32) for name in inputs.bands}
     predicted, baseline = _ends(explainer, ion, part)
-    for rows, _, found in contributions(explainer, [ion], part=part, progress=progress, cancelled=cancelled):
+    along = np.zeros(len(inputs.names))
+    for rows, _, found, deviations in contributions(
+        explainer, [ion], part=part, progress=progress, cancelled=cancelled
+    ):
         for name, values in found.items():
             bands[name][rows] = values
+            along += (values * deviations[name]).sum(axis=0, dtype=np.float64)
     return Attribution(
         ion=str(explainer.learner.ions_.var_.index[ion]),
         part=part,
@@ -131,6 +135,7 @@ def attribution_of(
         spots=inputs.spot_names,
         genes=inputs.names,
         bands=bands,
+        direction=np.sign(along),
         predicted=predicted,
         baseline=baseline,
     )
@@ -143,8 +148,8 @@ def contributions(
     part: Part = "prediction",
     progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
-) -> Iterator[tuple[NDArray[np.int64], int, dict[str, NDArray[np.float32]]]]:
-    """Yield rows, the place of an ion in `ions`, and contributions (rows, genes) of each band, some spots at a time."""
+) -> Iterator[tuple[NDArray[np.int64], int, dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]]:
+    """Yield rows, the place of an ion in `ions`, and of each band contributions and deviations (rows, genes)."""
     inputs = explainer.inputs
     for start in range(0, len(inputs), _ROWS):
         rows = np.arange(start, min(start + _ROWS, len(inputs)))
@@ -152,19 +157,13 @@ def contributions(
         for number, ion in enumerate(ions):
             check(cancelled)
             progress((start + len(rows) * number / len(ions)) / len(inputs), "contributions of genes")
-            slopes = explainer.slopes(rows, ion, part, cancelled)
-            yield (
-                rows,
-                number,
-                {name: deviations[name] * inputs.to_genes(name, slopes, band) for name, band in inputs.bands.items()},
-            )
+            yield rows, number, explainer.contributions(rows, ion, part, deviations, cancelled), deviations
     progress(1.0, "contributions of genes")
 
 
 def _ends(explainer: Explainer, ion: int, part: Part) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return (n,) what the model says of the spots, and of them with all genes at the mean."""
-    ends = []
-    for features in (explainer.features, explainer.base):
-        pieces = np.split(np.arange(len(features)), range(_ROWS, len(features), _ROWS))
-        ends.append(np.concatenate([explainer.said(features[rows], rows, part)[:, ion] for rows in pieces]))
-    return ends[0].astype(np.float64), ends[1].astype(np.float64)
+    """Return (n,) what the model says of the spots, and what contributions are counted from."""
+    pieces = np.split(np.arange(len(explainer.inputs)), range(_ROWS, len(explainer.inputs), _ROWS))
+    predicted = [explainer.said(explainer.features[rows], rows, part)[:, ion] for rows in pieces]
+    baseline = [explainer.baseline(rows, ion, part) for rows in pieces]
+    return np.concatenate(predicted).astype(np.float64), np.concatenate(baseline).astype(np.float64)

@@ -59,6 +59,25 @@ class Explainer(ABC):
     def slopes(self, rows: NDArray[np.int64], ion: int, part: Part, cancelled: Callable[[], bool] = never) -> Slopes:
         """Return (rows, features) slopes: times `features` − `base` they are what each feature contributes."""
 
+    def contributions(
+        self,
+        rows: NDArray[np.int64],
+        ion: int,
+        part: Part,
+        deviations: dict[str, NDArray[np.float32]],
+        cancelled: Callable[[], bool] = never,
+    ) -> dict[str, NDArray[np.float32]]:
+        """Return for each band (rows, genes) what genes bring, from how far they deviate."""
+        slopes = self.slopes(rows, ion, part, cancelled)
+        return {
+            name: deviations[name] * self.inputs.to_genes(name, slopes, columns)
+            for name, columns in self.inputs.bands.items()
+        }
+
+    def baseline(self, rows: NDArray[np.int64], ion: int, part: Part) -> NDArray[np.floating]:
+        """Return (rows,) what contributions are counted from."""
+        return self.said(self.base[rows], rows, part)[:, ion]
+
     def said(
         self, features: NDArray[np.floating], rows: NDArray[np.int64], part: Part = "prediction"
     ) -> NDArray[np.floating]:

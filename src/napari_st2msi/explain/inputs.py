@@ -82,14 +82,14 @@ class SpotGenes:
     ----------
     names
         All genes that features are made of.
-    asked
-        (n,) positions of the spots asked for.
+    genes, asked
+        What was given, and the (n,) positions of the spots asked for.
     bands
         The columns of each band of features that follows from genes.
     """
 
     def __init__(self, design: Design, genes: AnnData, spots: Spots = None) -> None:
-        self.asked = positions(genes, spots)
+        self.genes, self.asked = genes, positions(genes, spots)
         self.spot_names = genes.obs_names[self.asked]
         further = design.pathway_genes_
         self.names = pd.Index(

@@ -1,0 +1,125 @@
+"""The long work behind the pages that explain: on a background thread, without widgets or state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
+
+from napari_st2msi import pipeline
+from napari_st2msi.explain.attribution import Attribution, RegionAttribution
+from napari_st2msi.explain.checks import Checks, check_attribution
+from napari_st2msi.explain.explain import attribution_of
+from napari_st2msi.explain.explainer import Explainer
+from napari_st2msi.explain.ions import find_ion
+from napari_st2msi.explain.kinds import explainer_for
+from napari_st2msi.explain.perturb import Change, Perturbation
+from napari_st2msi.progress import Progress
+from napari_st2msi.training.folder import TrainedModel
+
+# Spots × genes that are kept of one ion: 240 MB a band.
+_MOST = 60_000_000
+
+
+@dataclass(frozen=True)
+class Explained:
+    """One ion, explained in the spots of a section.
+
+    Attributes
+    ----------
+    explainer
+        Kept, because the next ion needs it as well.
+    attribution
+        Of all spots, or of an even choice of them where they are very many.
+    rows
+        (explained,) which spots of the section these are.
+    values
+        `Attribution.values`.
+    strength
+        (genes,) their mean size over all spots explained.
+    """
+
+    model: TrainedModel
+    explainer: Explainer
+    attribution: Attribution
+    rows: NDArray[np.int64]
+    values: NDArray[np.float32]
+    strength: NDArray[np.float64]
+
+    def ranked(self, spots: NDArray[np.bool_] | None) -> pd.DataFrame:
+        """Return genes, strongest first: `strength` and signed `bar`, over spots of the section.
+
+        The bar of a region is the mean contribution there. Over all spots that is about zero for each gene, so
+        the bar is then the mean size, with the sign of how the ion goes along with the gene.
+        """
+        genes = self.attribution.genes
+        if spots is None:
+            frame = pd.DataFrame({"strength": self.strength, "bar": self.strength * self.attribution.direction}, genes)
+        else:
+            own = self.values[spots[self.rows]]
+            frame = pd.DataFrame({"strength": np.abs(own).mean(axis=0), "bar": own.mean(axis=0)}, genes)
+        return frame.sort_values("strength", ascending=False, kind="stable")
+
+    def of(self, gene: str, n_spots: int) -> NDArray[np.float32]:
+        """Return (n_spots,) contributions of a gene; NaN in spots that were not explained."""
+        values = np.full(n_spots, np.nan, dtype=np.float32)
+        values[self.rows] = self.values[:, int(self.attribution.genes.get_indexer(pd.Index([gene]))[0])]
+        return values
+
+
+def explain(
+    model: TrainedModel,
+    genes: AnnData,
+    ion: str,
+    known: Explained | None,
+    *,
+    progress: Progress,
+    cancelled: Callable[[], bool],
+) -> Explained:
+    """Explain an ion in the spots of a section."""
+    progress(0.01, "reading genes")
+    if known is not None and known.model is model and known.explainer.inputs.genes is genes:
+        explainer, rows = known.explainer, known.rows
+    else:
+        step = -(-genes.n_obs * len(model.genes) // _MOST)
+        rows = np.arange(0, genes.n_obs, max(step, 1))
+        explainer = explainer_for(model.predictor, genes, rows)
+    column = find_ion(model.ions, ion)
+    found = attribution_of(explainer, column, progress=progress.part(0.05, 1), cancelled=cancelled)
+    values = found.values
+    return Explained(model, explainer, found, rows, values, np.abs(values).mean(axis=0, dtype=np.float64))
+
+
+def check(explained: Explained, *, progress: Progress, cancelled: Callable[[], bool]) -> Checks:
+    """Check what was explained."""
+    return check_attribution(explained.explainer, explained.attribution, progress=progress, cancelled=cancelled)
+
+
+def compare(
+    model: TrainedModel,
+    genes: AnnData,
+    ions: Sequence[str],
+    spots: NDArray[np.bool_] | None,
+    *,
+    progress: Progress,
+    cancelled: Callable[[], bool],
+) -> RegionAttribution:
+    """Explain several ions over some spots together."""
+    return pipeline.explain_region(model, genes, ions, spots=spots, progress=progress, cancelled=cancelled)
+
+
+def perturb(
+    model: TrainedModel,
+    genes: AnnData,
+    change: Change,
+    spots: NDArray[np.bool_] | None,
+    *,
+    progress: Progress,
+    cancelled: Callable[[], bool],
+) -> Perturbation:
+    """Predict what changes with genes."""
+    return pipeline.perturb(model, genes, change, spots=spots, progress=progress, cancelled=cancelled)
