@@ -1,5 +1,7 @@
 """Each regression finds what it assumes, beside a peer where there is one."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.linear_model import ElasticNet, LinearRegression
@@ -12,9 +14,9 @@ from napari_st2msi.models.regressors import fit_regression
 from napari_st2msi.models.sparse import _Problem
 from napari_st2msi.models.task import Task
 from napari_st2msi.progress import Cancelled
-from napari_st2msi.recipe import Model
+from napari_st2msi.recipe import Model, Networks
 
-NAMES = ("ridge", "linear", "lasso", "elastic_net", "pls", "kernel_ridge", "banded_ridge", "trees")
+NAMES = ("ridge", "linear", "lasso", "elastic_net", "pls", "kernel_ridge", "banded_ridge", "trees", "mlp", "stack")
 
 
 def problem(n=240, r=20, k=6, noise=0.3, seed=0):
@@ -33,8 +35,8 @@ def task(x, y, present=None, learned=None, **choices):
     bands = {"own": slice(0, half), "ring1": slice(half, x.shape[1])}
     present = np.ones(y.shape, bool) if present is None else present
     learned = np.ones(y.shape[1], bool) if learned is None else learned
-    choices = {"alphas": (1e-2, 1e5), "l1_ratio": 0.5} | choices
-    return Task(Inputs(x, folds, bands), y, present, learned, Model(**choices))
+    choices = {"alphas": (1e-2, 1e5), "l1_ratio": 0.5, "ensemble": 2, "width": 32} | choices
+    return Task(Inputs(x, folds, bands), y, present, learned, Model(**choices), Networks(epochs=12, learning_rate=1e-2))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -73,7 +75,7 @@ def test_stops_when_asked(name):
     with pytest.raises(Cancelled):
         fit_regression(
             name,
-            Task(asked.inputs, y, asked.present, asked.learned, asked.choices, cancelled=lambda: True),
+            replace(asked, cancelled=lambda: True),
         )
 
 
@@ -81,12 +83,12 @@ def test_stops_when_asked(name):
 def test_without_folds_or_with_one_feature(name):
     x, y, _ = problem()
     one = task(x, y)
-    guess = fit_regression(name, Task(Inputs(x, [], one.inputs.bands), y, one.present, one.learned, one.choices))(x)
+    guess = fit_regression(name, replace(one, inputs=Inputs(x, [], one.inputs.bands)))(x)
     assert np.isfinite(guess).all()
     if name != "linear":
         np.testing.assert_allclose(guess, np.tile(y.mean(axis=0), (len(x), 1)))
     few = task(x[:, :1], y)
-    single = Task(Inputs(x[:, :1], few.inputs.folds, {"own": slice(0, 1)}), y, few.present, few.learned, few.choices)
+    single = replace(few, inputs=Inputs(x[:, :1], few.inputs.folds, {"own": slice(0, 1)}))
     assert np.isfinite(fit_regression(name, single)(x[:, :1])).all()
 
 

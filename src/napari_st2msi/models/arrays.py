@@ -16,6 +16,8 @@ _KINDS = {
     "kernel": "kernel:Kernel",
     "chain": "chain:Chain",
     "trees": "trees:Trees",
+    "networks": "nets:Networks",
+    "stack": "stack:Stacked",
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -78,6 +78,12 @@ def fit_kernel(task: Task) -> Kernel:
     `Model.n_landmarks` the kernel is approximated by those landmarks (Williams and Seeger 2001, "Using the
     Nyström method to speed up kernel machines"); with fewer it is exact.
     """
+    within, kernel = in_kernel_space(task)
+    return replace(kernel, linear=within.ridge())
+
+
+def in_kernel_space(task: Task) -> tuple[Task, Kernel]:
+    """Return the task with coordinates in the space of the kernel as features, and the kernel without its ridge."""
     x = task.inputs.features
     chosen = _evenly(x, task.choices.n_landmarks)
     landmarks = standard_rows(x[chosen])
@@ -96,8 +102,9 @@ def fit_kernel(task: Task) -> Kernel:
         for fold in task.inputs.folds
     ]
     inputs = Inputs(scale * own, folds, {"kernel": slice(0, own.shape[1])})
-    within = Task(inputs, task.targets, task.present, task.learned, task.choices, task.progress, task.cancelled)
-    return Kernel(landmarks, scale * whitening, gamma, within.ridge())
+    k = task.targets.shape[1]
+    nothing = Linear(np.zeros((own.shape[1], k)), task.mean, np.full(k, np.inf))
+    return replace(task, inputs=inputs), Kernel(landmarks, scale * whitening, gamma, nothing)
 
 
 def standard_rows(features: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -23,6 +23,7 @@ _OWN = {
     "lasso": "regression:Lasso",
     "linear": "regression:LeastSquares",
     "trees": "regression:BoostedTrees",
+    "stack": "regression:Stack",
     "mlp": "mlp:MultilayerPerceptron",
     "gcn": "graph:GraphConvolution",
     "graphsage": "graph:GraphSage",

@@ -47,6 +47,7 @@ class Regression(Learner):
             np.ones(targets.shape, dtype=bool),
             np.append(learned, np.ones(len(self.mixed_), dtype=bool)),
             self.recipe.model,
+            self.recipe.networks,
             progress,
             cancelled,
         )
@@ -136,6 +137,16 @@ class BoostedTrees(Regression):
     regression: ClassVar[str] = "trees"
     assumes: ClassVar[str] = (
         "Ions follow thresholds of few features at a time; between sections only if genes are standardised per section."
+    )
+
+
+class Stack(Regression):
+    """What several regressions say, weighed for each ion."""
+
+    name: ClassVar[str] = "stack"
+    regression: ClassVar[str] = "stack"
+    assumes: ClassVar[str] = (
+        "Each ion is told best by its own mixture of lines, smooth curves and interactions of genes; takes its time."
     )
 
 

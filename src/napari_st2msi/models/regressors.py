@@ -17,6 +17,8 @@ _FITS = {
     "kernel_ridge": "kernel:fit_kernel",
     "banded_ridge": "banded:fit_banded",
     "trees": "trees:fit_trees",
+    "mlp": "nets:fit_networks",
+    "stack": "stack:fit_stack",
 }
 
 

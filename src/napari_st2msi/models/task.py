@@ -12,7 +12,9 @@ from napari_st2msi.models.inputs import Inputs
 from napari_st2msi.models.maps import Linear
 from napari_st2msi.models.ridge import fit_ridge
 from napari_st2msi.progress import Progress, check, never
-from napari_st2msi.recipe import Model
+from napari_st2msi.recipe import Model, Networks
+
+_TRAINING = Networks()
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Task:
         (k,) which targets to learn; the others get their mean.
     choices
         The part of the recipe about models.
+    networks
+        That about how networks are trained.
     progress, cancelled
         How long work reports, and whether to stop.
     """
@@ -40,6 +44,7 @@ class Task:
     present: NDArray[np.bool_]
     learned: NDArray[np.bool_]
     choices: Model
+    networks: Networks = _TRAINING
     progress: Progress = Progress()
     cancelled: Callable[[], bool] = never
 

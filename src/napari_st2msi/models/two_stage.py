@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from napari_st2msi.models.chain import fit_chain
 from napari_st2msi.models.inputs import Inputs
 from napari_st2msi.models.learner import Learner
 from napari_st2msi.models.linear_loss import LOGISTIC, SQUARED_HINGE
+from napari_st2msi.models.maps import Map
 from napari_st2msi.models.presence import fit_presence
 from napari_st2msi.models.regressors import fit_regression
 from napari_st2msi.models.task import Task
@@ -55,25 +57,13 @@ class TwoStage(Learner):
         # from counts as present everywhere, and its zeros as intensities.
         learned = self.ions_.learnable_
         present = present | (len(present) - self.ions_.n_present_ < self.recipe.ions.min_spots)
-        found = fit_presence(
-            inputs.features,
-            present,
-            np.geomspace(*choices.alphas, _PRESENCE_PENALTIES),
-            inputs.folds,
-            loss=SQUARED_HINGE if choices.presence == "svm" else LOGISTIC,
-            learned=learned,
-            progress=progress.part(0.0, 0.5),
-            cancelled=cancelled,
-        )
-        self.maps_["presence"], odds = found.odds, found.out_of_fold
-        if choices.presence == "chain":
-            part = progress.part(0.5, 0.6)
-            self.maps_["presence"], odds = fit_chain(found, present, inputs.folds, progress=part, cancelled=cancelled)
+        task = Task(inputs, values, present, learned, choices, self.recipe.networks, progress.part(0.0, 0.5), cancelled)
+        self.maps_["presence"], odds = _classifiers(task)
         self.threshold_ = np.full(present.shape[1], choices.threshold)
         if choices.choose_threshold and inputs.folds:
             mixed = np.flatnonzero(np.isfinite(odds).all(axis=0))
             self.threshold_[mixed] = best_thresholds(odds[:, mixed], present[:, mixed])
-        task = Task(inputs, values, present, learned, choices, progress.part(0.6, 1.0), cancelled)
+        task = replace(task, progress=progress.part(0.5, 1.0))
         self.maps_["intensity"] = fit_regression(choices.intensity, task)
 
     def _estimate(self, features: NDArray[np.float32]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
@@ -89,3 +79,26 @@ class TwoStage(Learner):
         self.threshold_ = arrays["threshold"]
         if len(self.threshold_) != self._n_targets:
             raise ModelProblem("The model's thresholds do not fit its ions.")
+
+
+def _classifiers(task: Task) -> tuple[Map, NDArray[np.float64]]:
+    """Return a map to log odds of presence, and log odds of spots held out on inner folds (n, ions)."""
+    presence = task.choices.presence
+    if presence in ("network", "networks"):
+        from napari_st2msi.models.nets import fit_presence_networks
+
+        return fit_presence_networks(task, "shared" if presence == "network" else "single")
+    found = fit_presence(
+        task.inputs.features,
+        task.present,
+        np.geomspace(*task.choices.alphas, _PRESENCE_PENALTIES),
+        task.inputs.folds,
+        loss=SQUARED_HINGE if presence == "svm" else LOGISTIC,
+        learned=task.learned,
+        progress=task.progress.part(0.0, 0.8),
+        cancelled=task.cancelled,
+    )
+    if presence != "chain":
+        return found.odds, found.out_of_fold
+    part = task.progress.part(0.8, 1.0)
+    return fit_chain(found, task.present, task.inputs.folds, progress=part, cancelled=task.cancelled)

@@ -13,15 +13,16 @@ class Model(Choices):
     """Which model, and how its two stages are put together."""
 
     name: str = Field("two_stage", title="Model", description="Name in the model registry.")
-    presence: Literal["logistic", "svm", "chain"] = Field(
+    presence: Literal["logistic", "svm", "chain", "networks", "network"] = Field(
         "logistic",
         title="Presence by",
         description="For 'two_stage'. logistic: logistic regression for each ion; svm: linear support vector machine "
-        "for each ion; chain: logistic regressions, each of which also sees what the ones before it predict.",
+        "for each ion; chain: logistic regressions, each of which also sees what the ones before it predict; "
+        "networks: a small network for each ion; network: one for all ions.",
     )
-    intensity: Literal["ridge", "linear", "lasso", "elastic_net", "pls", "kernel_ridge", "banded_ridge", "trees"] = (
-        Field("ridge", title="Intensity by", description="For 'two_stage': the regression where the ion is present.")
-    )
+    intensity: Literal[
+        "ridge", "linear", "lasso", "elastic_net", "pls", "kernel_ridge", "banded_ridge", "trees", "mlp", "stack"
+    ] = Field("ridge", title="Intensity by", description="For 'two_stage': the regression where the ion is present.")
     combine: Literal["product", "mask"] = Field(
         "product",
         title="Combine stages",
@@ -67,6 +68,14 @@ class Model(Choices):
     rounds: int = Field(
         200, ge=1, le=100_000, title="Rounds", description="For 'trees': at most so many trees for each direction."
     )
+    stack_mlp: bool = Field(
+        True,
+        title="Stack a network",
+        description="For 'stack': beside ridge and kernel ridge a multilayer perceptron on the spot's own genes.",
+    )
+    stack_trees: bool = Field(
+        False, title="Stack trees", description="For 'stack': boosted trees, too. Slow, and rarely worth it."
+    )
     ensemble: int = Field(
         3,
         ge=1,
@@ -94,7 +103,7 @@ class Model(Choices):
         description="For networks: how many blocks; for 'gcn', 'graphsage' and 'gat' how many steps to neighbours.",
     )
     dropout: float = Field(
-        0.3, ge=0, lt=1, title="Dropout", description="For networks: share of hidden units left out at each step."
+        0.2, ge=0, lt=1, title="Dropout", description="For networks: share of hidden units left out at each step."
     )
     n_latent: int = Field(
         16, ge=1, le=512, title="Latent variables", description="For 'cvae': what ions share beyond the genes."

@@ -259,6 +259,8 @@ def _model(recipe: Recipe) -> str:
         "logistic": "a logistic regression for each ion",
         "svm": "a linear support vector machine for each ion",
         "chain": "a logistic regression for each ion, in a chain in which each also sees what those before it predict",
+        "networks": "a small network for each ion",
+        "network": "one network for all ions",
     }
     ridges = (
         f", with a penalty of its own for each ion, chosen inside the training spots among {choices.n_alphas} from "
@@ -288,6 +290,8 @@ _REGRESSIONS = {
     "kernel_ridge": "a kernel ridge regression",
     "banded_ridge": "a ridge regression that weighs own genes and those around it",
     "trees": "gradient-boosted trees",
+    "mlp": "multilayer perceptrons that share their hidden units between ions",
+    "stack": "a stack of ridge, kernel ridge and a multilayer perceptron, weighed for each ion",
 }
 
 
