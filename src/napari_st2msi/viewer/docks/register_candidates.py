@@ -98,7 +98,7 @@ class CandidateTable(QTableView):
 
 def width(metrics: QFontMetrics, title: str) -> int:
     """Return the width of a column whose title is written in as many lines as it has."""
-    return max(metrics.horizontalAdvance(line) for line in title.split("\n")) + 16
+    return max(metrics.horizontalAdvance(line) for line in title.split("\n")) + 10
 
 
 def head(table: QTableView) -> int:

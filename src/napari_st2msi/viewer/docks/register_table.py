@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
 from qtpy.QtGui import QBrush, QColor, QIcon, QKeyEvent, QPainter, QPixmap
-from qtpy.QtWidgets import QAbstractItemView, QTableView, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from napari_st2msi.errors import DataProblem
 from napari_st2msi.registration.registration import Registration
@@ -261,10 +261,12 @@ class LandmarkTable(QTableView):
         """Give columns the width of their titles at the current font size."""
         metrics = self.fontMetrics()
         for place, (title, _) in enumerate(_COLUMNS):
-            self.setColumnWidth(place, max(width(metrics, title), 56 if place == _ID else 0))
+            self.setColumnWidth(place, width(metrics, title))
         self.horizontalHeader().setFixedHeight(2 * metrics.height() + 12)
         self.verticalHeader().setDefaultSectionSize(metrics.height() + 8)
-        self.horizontalHeader().setStretchLastSection(True)
+        # Names take what room there is: a scroll bar must not push the tier out of sight.
+        self.horizontalHeader().setMinimumSectionSize(width(metrics, "00"))
+        self.horizontalHeader().setSectionResizeMode(_ID, QHeaderView.ResizeMode.Stretch)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Leave letters to the keys of the dock; a table would search with them."""

@@ -34,8 +34,6 @@ class TwoCanvases:
         self.left = left
         self._section: Section | None = None
         self.right = ViewerModel(title="MSI")
-        # Names of landmarks are white here, and what was not measured shows the ground.
-        self.right.canvas.background_color_override = "black"
         # The window owns the second canvas; holding it here would keep it when the window is closed.
         self._weak_qt: Callable[[], Any] = _nothing
         self._before: dict[str, Any] | None = None
