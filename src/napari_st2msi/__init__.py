@@ -30,6 +30,7 @@ _HOME = {
     "apply_registration": "pipeline",
     "pair": "pipeline",
     "evaluate": "pipeline",
+    "compare_standardisation": "pipeline",
     "search": "pipeline",
     "train": "pipeline",
     "predict": "pipeline",

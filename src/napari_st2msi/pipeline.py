@@ -19,6 +19,7 @@ from napari_st2msi.section import Section
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from napari_st2msi.evaluation.batch import BatchEffect
     from napari_st2msi.evaluation.evaluate import Evaluation
     from napari_st2msi.evaluation.search import Search
     from napari_st2msi.explain.attribution import Attribution, Part, RegionAttribution
@@ -163,6 +164,7 @@ def evaluate(
     paired: PairedDataset,
     recipe: Recipe | None = None,
     *,
+    checkpoints: str | Path | None = None,
     progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
     scored: Callable[[float], None] | None = None,
@@ -171,12 +173,38 @@ def evaluate(
 
     Parameters
     ----------
+    checkpoints
+        As for `train`.
     scored
         Called after each fold with the median R² over ions so far.
     """
     from napari_st2msi.evaluation.evaluate import cross_validate
+    from napari_st2msi.models.deep.following import following
 
-    return cross_validate(paired, recipe or Recipe(), progress=progress, cancelled=cancelled, scored=scored)
+    with following(None if checkpoints is None else Path(checkpoints)):
+        return cross_validate(paired, recipe or Recipe(), progress=progress, cancelled=cancelled, scored=scored)
+
+
+def compare_standardisation(
+    paired: PairedDataset,
+    recipe: Recipe | None = None,
+    *,
+    evaluation: Evaluation | None = None,
+    progress: Progress = Progress(),
+    cancelled: Callable[[], bool] = never,
+) -> BatchEffect:
+    """Measure what standardising genes within each section does to skill on held-out sections.
+
+    Parameters
+    ----------
+    evaluation
+        Of the same recipe, to save half of the work.
+    """
+    from napari_st2msi.evaluation.batch import compare_standardisation
+
+    return compare_standardisation(
+        paired, recipe or Recipe(), evaluation=evaluation, progress=progress, cancelled=cancelled
+    )
 
 
 def search(
@@ -210,13 +238,24 @@ def train(
     recipe: Recipe | None = None,
     *,
     evaluation: Evaluation | None = None,
+    checkpoints: str | Path | None = None,
     progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> TrainedModel:
-    """Fit the model of the recipe on all covered spots; scores of `evaluation` travel with it."""
+    """Fit the model of the recipe on all covered spots; scores of `evaluation` travel with it.
+
+    Parameters
+    ----------
+    checkpoints
+        A folder in which networks keep what they have learned after every epoch. Called again after a crash
+        or a cut, with the same data and recipe, training goes on where it was; on the CPU to the same result.
+        The folder is yours to delete.
+    """
+    from napari_st2msi.models.deep.following import following
     from napari_st2msi.training.fit import fit_model
 
-    return fit_model(paired, recipe or Recipe(), evaluation=evaluation, progress=progress, cancelled=cancelled)
+    with following(None if checkpoints is None else Path(checkpoints)):
+        return fit_model(paired, recipe or Recipe(), evaluation=evaluation, progress=progress, cancelled=cancelled)
 
 
 def load_model(folder: str | Path) -> TrainedModel:

@@ -129,7 +129,9 @@ def test_a_model_without_settings_is_scored_once():
 
 
 def test_each_fold_searches_inside_its_training_spots_only():
-    choices = recipe(3, evaluation={"n_folds": 3, "block_um": 500, "buffer_um": 0}, intervals={"make_intervals": "never"})
+    choices = recipe(
+        3, evaluation={"n_folds": 3, "block_um": 500, "buffer_um": 0}, intervals={"make_intervals": "never"}
+    )
     clean = cross_validate(DATA, choices)
     assert set(clean.searches) == {"fold 1", "fold 2", "fold 3"}
     fold = clean.folds[0]

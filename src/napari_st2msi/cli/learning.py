@@ -45,6 +45,21 @@ def train(
         bool,
         typer.Option("--keep/--no-keep", help="Write the out-of-fold prediction into the sections' zarr."),
     ] = True,
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare-standardisation",
+            help="Also measure what standardising genes within each section does, across held-out sections.",
+        ),
+    ] = False,
+    checkpoints: Annotated[
+        Path | None,
+        typer.Option(
+            "--checkpoints",
+            metavar="FOLDER",
+            help="Where networks keep what they have learned; the same command goes on from there after a cut.",
+        ),
+    ] = None,
     overwrite: OverwriteOption = False,
     *,
     opening: Opening,
@@ -74,9 +89,24 @@ def train(
     evaluation = None
     if evaluate:
         with run.progress("Evaluating") as progress:
-            evaluation = pipeline.evaluate(paired, recipe, progress=progress, cancelled=run.cancelled)
+            evaluation = pipeline.evaluate(
+                paired, recipe, checkpoints=checkpoints, progress=progress, cancelled=run.cancelled
+            )
+    batch = None
+    if compare:
+        with run.progress("Comparing standardisation") as progress:
+            batch = pipeline.compare_standardisation(
+                paired, recipe, evaluation=evaluation, progress=progress, cancelled=run.cancelled
+            )
     with run.progress("Training") as progress:
-        model = pipeline.train(paired, recipe, evaluation=evaluation, progress=progress, cancelled=run.cancelled)
+        model = pipeline.train(
+            paired,
+            recipe,
+            evaluation=evaluation,
+            checkpoints=checkpoints,
+            progress=progress,
+            cancelled=run.cancelled,
+        )
     model.save(out)
     facts: dict[str, Any] = {
         "model": str(out),
@@ -107,6 +137,7 @@ def train(
                     recipe=recipe,
                     section=sections[0] if len(sections) == 1 else None,
                     paired=paired,
+                    batch=batch,
                 )
             facts["report"] = str(report)
             lines["report"] = written(report)
@@ -116,6 +147,8 @@ def train(
             lines["scores"] = written(scores)
         if keep:
             facts["kept_in"] = _keep(sections, evaluation.prediction, run)
+    if batch is not None:
+        facts["batch"] = lines["sections"] = batch.in_words()
     facts["intervals"] = model.no_intervals if model.intervals is None else model.intervals.in_words()
     lines.setdefault("intervals", facts["intervals"])
     lines["model"] = written(out)

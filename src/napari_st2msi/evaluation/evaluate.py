@@ -188,7 +188,7 @@ def cross_validate(
     table.index = paired.ions.var_names
     for column, values in _descriptors(paired, whole, table, learnable, recipe).items():
         table["ion", column] = values
-    protocol = _protocol(paired, recipe, len(folds), dropped)
+    protocol = _protocol(paired, recipe, folds, dropped)
     intervals = None
     if recipe.intervals.make_intervals != "never":
         intervals, lower, upper = intervals_from(
@@ -289,8 +289,8 @@ def _flat(table: pd.DataFrame, model: str) -> pd.DataFrame:
     return pd.DataFrame(columns).infer_objects()
 
 
-def _protocol(paired: PairedDataset, recipe: Recipe, n_folds: int, dropped: int) -> dict[str, Any]:
-    choices = recipe.evaluation
+def _protocol(paired: PairedDataset, recipe: Recipe, folds: list[Fold], dropped: int) -> dict[str, Any]:
+    choices, n_folds = recipe.evaluation, len(folds)
     facts: dict[str, Any] = {"protocol": choices.protocol, "n_folds": n_folds, "n_without_ions": dropped}
     if choices.protocol == "blocks":
         blocks = SpatialBlocks(choices.n_folds, choices.block_um, choices.buffer_um, choices.seed)
@@ -311,6 +311,8 @@ def _protocol(paired: PairedDataset, recipe: Recipe, n_folds: int, dropped: int)
         facts["note"] = f"Each '{choices.group}' was held out in turn, {n_folds} in all."
     if dropped:
         facts["note"] += f" {dropped:,} spots without measured ions were left out."
+    # By how many sections a fold chooses its penalties: with fewer than three, by blocks of tissue.
+    facts["training_sections"] = min(len(np.unique(paired.sections[fold.train])) for fold in folds)
     facts["scale"] = "log1p" if recipe.ions.log1p else "measured"
     facts["gain"] = "R² above the best of training mean, coordinates and position"
     return facts

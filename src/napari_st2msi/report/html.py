@@ -38,6 +38,7 @@ from napari_st2msi.report.words import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from napari_st2msi.evaluation.batch import BatchEffect
     from napari_st2msi.evaluation.evaluate import Evaluation
     from napari_st2msi.recipe import Recipe
     from napari_st2msi.section import Section
@@ -70,6 +71,7 @@ def write_report(
     section: Section | None = None,
     paired: PairedDataset | None = None,
     title: str | None = None,
+    batch: BatchEffect | None = None,
 ) -> Path:
     """Write the report of an evaluation as one HTML file with everything inside.
 
@@ -87,13 +89,15 @@ def write_report(
         What was evaluated: how many genes, and how far MSI covers the spots.
     title
         Heading; by default, from the sections.
+    batch
+        What standardising genes within sections does, if that was compared.
 
     Raises
     ------
     FileProblem
         The file cannot be written.
     """
-    page = report_page(evaluation, recipe=recipe, section=section, paired=paired, title=title)
+    page = report_page(evaluation, recipe=recipe, section=section, paired=paired, title=title, batch=batch)
     return write_whole(path, lambda file: file.write_text(page, encoding="utf-8"))
 
 
@@ -104,6 +108,7 @@ def report_page(
     section: Section | None = None,
     paired: PairedDataset | None = None,
     title: str | None = None,
+    batch: BatchEffect | None = None,
 ) -> str:
     """Return the report as the text of an HTML page; see `write_report`."""
     from napari_st2msi import __version__
@@ -130,6 +135,7 @@ def report_page(
         pair_figures=_pair_figures(fair),
         intervals=_intervals(evaluation),
         searches=_searches(evaluation),
+        batch="" if batch is None else f"<h2>Differences between sections</h2><p>{escape(batch.in_words())}</p>",
         overview=_overview(section, paired),
         gallery=_gallery(fair, evaluation),
         verdicts="".join(f"<li>{_chip(name)} {escape(words)}</li>" for name, words in _verdicts(flat).items()),

@@ -84,9 +84,22 @@ def score_lines(evaluation: Evaluation) -> dict[str, str]:
         lines[f"R² {words}"] = (
             f"{fixed(row['median'], 3)}  (quartiles {fixed(row['lower'], 3)} to {fixed(row['upper'], 3)})"
         )
+    if evaluation.protocol["training_sections"] < SECTIONS:
+        lines["penalties"] = penalties(evaluation)
     if evaluation.intervals is not None:
         lines["intervals"] = evaluation.intervals.in_words()
     return lines | {"in short": in_short(flat)}
+
+
+def penalties(evaluation: Evaluation) -> str:
+    """Say what penalties were chosen on, and what that is worth."""
+    n = evaluation.protocol["training_sections"]
+    if n >= SECTIONS:
+        return f"Penalties were chosen by holding out sections, of the {n} or more that train in a fold."
+    return (
+        f"With {n} section{'s' * (n > 1)} to train on, fewer than three, penalties were chosen on blocks of tissue. "
+        "What does best there may be far too bold for another section: take the smallest skill seen for what to expect."
+    )
 
 
 def prediction_notes(provenance: Mapping[str, Any]) -> list[str]:
@@ -173,7 +186,7 @@ def methods(evaluation: Evaluation, recipe: Recipe | None) -> list[tuple[str, st
         ("Pairing", _pairing(recipe)),
         ("Genes", _genes(recipe)),
         ("Ions", _ions(recipe)),
-        ("Model", _model(recipe)),
+        ("Model", f"{_model(recipe)} {penalties(evaluation)}"),
         held,
         ("Baselines without genes", _baselines(evaluation)),
         scores,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from napari_st2msi.errors import ModelProblem
 from napari_st2msi.evaluation.conformal import LEAST_SPOTS, Intervals, intervals_from
 from napari_st2msi.evaluation.evaluate import parts_of
 from napari_st2msi.features.ions import IonScale
@@ -55,7 +56,7 @@ def calibrate(
         return None, "There are no intervals: they come from held-out spots, and skill was not measured."
     if evaluation is not None and not must_fit(evaluation, paired, recipe):
         return evaluation.intervals, "" if evaluation.intervals is not None else _TOO_FEW
-    folds = inner_folds(paired)
+    folds = inner_folds(paired) if len(paired) >= LEAST_SPOTS else []
     if len(folds) < 2:
         return None, _TOO_FEW
     predicted = np.full(paired.ions.shape, np.nan, dtype=np.float32)
@@ -68,7 +69,10 @@ def calibrate(
         scale = IonScale(recipe.ions).fit(train.ions)
         learnable &= scale.learnable_
         part = _named(progress.part(number / len(folds), (number + 1) / len(folds)), name)
-        fitted = build(recipe).fit(train, context=context, progress=part, cancelled=cancelled)
+        try:
+            fitted = build(recipe).fit(train, context=context, progress=part, cancelled=cancelled)
+        except ModelProblem as error:
+            return None, f"There are no intervals, as the model cannot be fitted on part of the spots. {error}"
         predicted[fold.held] = fitted.predict(held.genes, context=context).X
         truth[fold.held], fold_of[fold.held] = scale.inverse(scale.forward(held.ions)), f"fold {number + 1}"
     seen = np.array(fold_of != "")
