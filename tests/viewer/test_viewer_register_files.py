@@ -317,6 +317,19 @@ def test_it_goes_once_it_is_saved_or_undone(
     qtbot.waitUntil(lambda: kept.resume(section) is None)
 
 
+def test_what_was_kept_under_an_earlier_name_goes_once_it_is_saved_elsewhere(
+    qtbot: Any, kept: Autosave, context: RegisterContext, make_section: Callable[..., Section], tmp_path: Path
+) -> None:
+    sample = make_section("sample")  # opened from nowhere
+    context.state.add_section(sample)
+    context.set_section(sample)
+    context.editor.load(landmarks())
+    qtbot.waitUntil(lambda: kept.resume(sample) is not None)
+    sample.path = tmp_path / "saved.zarr"
+    kept.forget(sample)
+    assert not list(kept.folder.glob("*.json"))
+
+
 def test_sections_are_kept_apart(
     qtbot: Any, kept: Autosave, context: RegisterContext, section: Section, make_section: Callable[..., Section]
 ) -> None:

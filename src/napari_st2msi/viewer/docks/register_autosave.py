@@ -14,6 +14,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from qtpy.QtCore import QCoreApplication, QObject, QStandardPaths, QTimer, Signal
 
@@ -55,6 +56,8 @@ class Autosave(QObject):
         self.jobs = Jobs(context.state, self)
         self._pending: tuple[Section, dict[str, Any]] | None = None
         self._ours: set[Path] = set()
+        # By what each section was kept while it was at hand.
+        self._known: WeakKeyDictionary[Section, set[Path]] = WeakKeyDictionary()
         self._writer, self._numbers = _Writer(), count(1)
         self._failing = False
         self._clock = QTimer(self)
@@ -138,12 +141,14 @@ class Autosave(QObject):
             self._pending = None
             self._clock.stop()
         self._soon.stop()
-        path = self.path(section)
-        self._ours.discard(path)
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            self.failed.emit(f"'{path}' cannot be removed: {error.strerror or error}. It will be offered again.", "")
+        # A section that was saved as something else was kept by what it was before.
+        for path in {self.path(section), *self._known.pop(section, ())}:
+            self._ours.discard(path)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                words = f"'{path}' cannot be removed: {error.strerror or error}. It will be offered again."
+                self.failed.emit(words, "")
 
     def flush(self) -> None:
         """Write at once what still waits; for when the window closes."""
@@ -181,7 +186,9 @@ class Autosave(QObject):
         """Tell whether landmarks were put into the section and it was not written since."""
         return section in self.context.state.sections and self.context.state.work(section).unsaved
 
-    def _on_section(self, _section: Section | None) -> None:
+    def _on_section(self, section: Section | None) -> None:
+        if section is not None:
+            self._known.setdefault(section, set()).add(self.path(section))
         if self._pending is not None:  # of the section before
             self._write()
 
