@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 LEAST_SHARE = 0.5
 #: A section with fewer spots is standardised by the training spots, whatever the recipe says.
 LEAST_SECTION = 20
-_COLUMNS = 1000  # genes looked at at once, so that no dense copy of all of them is made
+# Numbers of a block of genes: 32 MiB, whatever the spots.
+_AT_ONCE = 2**22
 _ROWS = 4096
 
 
@@ -209,8 +210,9 @@ class GeneFeatures:
     def _blocks(self, values: Any, totals: NDArray[np.float64]) -> Iterator[tuple[slice, NDArray[np.float64]]]:
         """Yield the normalised values of some genes at a time, as (which, (spots, genes))."""
         scale = np.where(totals > 0, self.target_ / np.maximum(totals, 1e-300), 0.0)
-        for start in range(0, values.shape[1], _COLUMNS):
-            part = slice(start, min(start + _COLUMNS, values.shape[1]))
+        columns = max(_AT_ONCE // max(len(totals), 1), 1)
+        for start in range(0, values.shape[1], columns):
+            part = slice(start, min(start + columns, values.shape[1]))
             block = dense(values[:, part]).astype(np.float64)
             yield part, np.log1p(block * scale[:, None]) if self.choices.log1p else block
 
