@@ -107,7 +107,7 @@ def _among(*models: str) -> Callable[[Mapping[str, Any]], bool]:
     return lambda chosen: (chosen["intensity"] if chosen["name"] == "two_stage" else chosen["name"]) in models
 
 
-_RIDGES = _among("ridge", "banded_ridge", "kernel_ridge", "position_genes")
+_RIDGES = _among("ridge", "banded_ridge", "kernel_ridge", "position_genes", "stack")
 #: When a choice about the model matters, by what else was chosen.
 MODEL_SHOWN: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     **dict.fromkeys(("presence", "intensity", "combine"), lambda chosen: chosen["name"] == "two_stage"),
@@ -117,11 +117,12 @@ MODEL_SHOWN: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "penalties": _among("ridge", "kernel_ridge"),
     "l1_ratio": _among("elastic_net"),
     "most_components": _among("pls"),
-    "n_landmarks": _among("kernel_ridge"),
+    "n_landmarks": _among("kernel_ridge", "stack"),
     **dict.fromkeys(("n_latent", "n_draws"), _among("cvae")),
     **dict.fromkeys(("attend", "n_tokens", "head_width", "layers"), _among("transformer", "linear_transformer")),
     "heads": _among("transformer"),
     **dict.fromkeys(("tree_components", "tree_depth", "tree_rate", "rounds"), _among("trees")),
+    **dict.fromkeys(("stack_mlp", "stack_trees"), _among("stack")),
 }
 
 
