@@ -106,8 +106,9 @@ class RegionAttribution:
 
     Attributes
     ----------
-    mean, strength
-        Genes × ions: mean of the contributions over the spots, and mean of their size.
+    mean, strength, direction
+        Genes × ions: mean of the contributions over the spots, mean of their size, and whether more of a gene
+        raises the ion (1), lowers it (−1) or neither (0).
     methods, gaps
         For each ion how contributions were found, and `Attribution.relative_gap`.
     unit
@@ -118,6 +119,7 @@ class RegionAttribution:
 
     mean: pd.DataFrame
     strength: pd.DataFrame
+    direction: pd.DataFrame
     methods: dict[str, str]
     gaps: dict[str, float]
     unit: str

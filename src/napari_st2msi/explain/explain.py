@@ -87,11 +87,13 @@ def explain_region(
     mean, strength = np.zeros((len(names), len(columns))), np.zeros((len(names), len(columns)))
     methods, gaps = {}, {}
     brought = np.zeros((n, len(columns)))
-    for rows, number, bands, _ in contributions(explainer, columns, progress=progress, cancelled=cancelled):
+    along = np.zeros_like(mean)
+    for rows, number, bands, deviations in contributions(explainer, columns, progress=progress, cancelled=cancelled):
         together = np.add.reduce(list(bands.values())).astype(np.float64)
         mean[:, number] += together.sum(axis=0) / n
         strength[:, number] += np.abs(together).sum(axis=0) / n
         brought[rows, number] = together.sum(axis=1)
+        along[:, number] += sum((bands[name] * deviations[name]).sum(axis=0, dtype=np.float64) for name in bands)
     for number, column in enumerate(columns):
         predicted, baseline = _ends(explainer, column, "prediction")
         ion = str(var.index[column])
@@ -101,6 +103,7 @@ def explain_region(
     return RegionAttribution(
         pd.DataFrame(mean, index=names, columns=index),
         pd.DataFrame(strength, index=names, columns=index),
+        pd.DataFrame(np.sign(along), index=names, columns=index),
         methods,
         gaps,
         explainer.unit("prediction"),

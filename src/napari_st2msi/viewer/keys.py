@@ -13,6 +13,7 @@ WORDS = (
     ("↑ ↓", "previous and next ion"),
     ("M  P  R", "show measured, predicted, residual"),
     ("Space", "held: blink measured against predicted"),
+    ("A", "genes behind the ion, and back"),
     ("G", "side by side, or stacked"),
     ("F", "favourite"),
     ("?", "this list"),

@@ -31,6 +31,9 @@ Role = Literal[
     "measured",
     "predicted",
     "residual",
+    "attribution",
+    "change",
+    "region",
     "landmarks_st",
     "landmarks_msi",
 ]

@@ -240,6 +240,13 @@ class Pictures:
         self.fit_titles()
         self.changed.emit()
 
+    def put_away(self) -> None:
+        """Hide the pictures, because something else is looked at; `arrange` brings them back."""
+        with self._by_ourselves():
+            for picture in PICTURES:
+                if (layer := self.layer(picture)) is not None:
+                    layer.visible = False
+
     def fit_titles(self) -> None:
         """Choose the shape of the grid, and a size of the titles at which they fit their cells."""
         columns = 1

@@ -23,6 +23,7 @@ from superqt import QElidingLabel
 from napari_st2msi.errors import St2msiError
 from napari_st2msi.section import Section
 from napari_st2msi.viewer import keys
+from napari_st2msi.viewer.docks.explore_pages import Pages
 from napari_st2msi.viewer.explore_source import KINDS, Gathered, baselines_in_words, gather, scores_in_words
 from napari_st2msi.viewer.ion_query import HELP
 from napari_st2msi.viewer.ion_table import IonTable
@@ -68,6 +69,7 @@ class ExploreDock(Dock):
                 "Up": partial(self.table.step, -1),
                 "Down": partial(self.table.step, 1),
                 **{letter: partial(self._show_picture, picture) for picture, letter in _LETTERS.items()},
+                "A": self.pages.toggle_genes,
                 "G": self._toggle_grid,
                 "F": self._toggle_favourite,
             },
@@ -80,6 +82,7 @@ class ExploreDock(Dock):
         self.viewer.cursor.events.position.connect(self._on_cursor)
         state = self.state
         self.pictures.changed.connect(self._show_buttons)
+        self.follow(state.model_changed, self._on_model)
         self.follow(state.section_changed, self._on_section)
         for signal in (
             state.registration_changed,
@@ -156,16 +159,18 @@ class ExploreDock(Dock):
         layout.addWidget(self.residual)
         layout.addWidget(self.cursor)
         self.ions = ions
+        self.pages = Pages(self, ions, self.pictures)
         self.empty = EmptyState()
         self.empty.pressed.connect(partial(open_dock, self.viewer, "Data"))
         self.body.setAlignment(Qt.AlignmentFlag(0))
-        self.body.addWidget(ions, 1)
+        self.body.addWidget(self.pages, 1)
         self.body.addWidget(self.empty, 1)
 
     def on_look(self, look: Look) -> None:
         """Follow the font size."""
         if hasattr(self, "table"):
             self.table.fit_columns()
+            self.pages.genes.set_look(look)
 
     # -- what is shown --------------------------------------------------------------------------
 
@@ -181,6 +186,9 @@ class ExploreDock(Dock):
     def _on_content(self, section: Section) -> None:
         if section is self.state.section:
             self._read()
+
+    def _on_model(self, _section: Section) -> None:
+        self.pages.refresh()
 
     def _read(self) -> None:
         work = self.state.work()
@@ -200,9 +208,10 @@ class ExploreDock(Dock):
         self.gathered = gathered
         self.pictures.set_source(gathered.source, gathered.sites)
         self.empty.hide()
-        self.ions.show()
+        self.pages.show()
         self.table.ions.set_painter(self._draw_icon)
         self.table.set_frame(gathered.frame, self.state.favourites)
+        self.pages.show_gathered(gathered)
         self._count()
         self._say_ready()
         self.where.setVisible(len(gathered.sites) > 1 and gathered.source.spots is not None)
@@ -221,7 +230,7 @@ class ExploreDock(Dock):
         self._say("cannot be shown", "stale")
 
     def _show_empty(self, text: str, verb: str) -> None:
-        self.ions.hide()
+        self.pages.hide()
         self.empty.say(text, verb)
         self.empty.show()
         self._say("no ions", "empty")
@@ -262,6 +271,7 @@ class ExploreDock(Dock):
         self._show_words(ion)
         self._show_bars()
         self._rest.start()
+        self.pages.refresh()
 
     def _label(self, ion: str) -> str:
         assert self.gathered is not None

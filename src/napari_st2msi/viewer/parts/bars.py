@@ -10,7 +10,7 @@ from qtpy.QtGui import QColor, QHelpEvent, QKeyEvent, QMouseEvent, QPainter, QPa
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 _DIVERGING = "RdBu_r"
-_NAME_SHARE, _NUMBER_SHARE = 0.32, 0.2
+_NUMBER_SHARE = 0.2
 
 
 class Bars(QWidget):
@@ -20,13 +20,16 @@ class Bars(QWidget):
     ----------
     what
         What the list is, for screen readers.
+    name_share
+        Share of the width for names.
     """
 
     #: The user chose a name; carries its key.
     chosen = Signal(str)
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, *, name_share: float = 0.32) -> None:
         super().__init__()
+        self._name_share = name_share
         self.setAccessibleName(what)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -73,7 +76,7 @@ class Bars(QWidget):
         text, faint = palette.color(QPalette.ColorRole.WindowText), palette.color(QPalette.ColorRole.WindowText)
         faint.setAlpha(60)
         width, height = self.width(), self._height
-        left, right = width * _NAME_SHARE, width * (1 - _NUMBER_SHARE)
+        left, right = width * self._name_share, width * (1 - _NUMBER_SHARE)
         values = [value for _, _, value, _ in self._rows]
         most = max((abs(value) for value in values), default=0.0) or 1.0
         # All on one side: the bars take all of the room.

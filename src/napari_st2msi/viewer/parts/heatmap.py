@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 _DIVERGING = "RdBu_r"
 _NAME_SHARE = 0.28
-_FOOT = 76
+_FOOT = 112
 
 
 class Heatmap(QWidget):
@@ -73,9 +73,9 @@ class Heatmap(QWidget):
         for j, (_, words) in enumerate(self.columns):
             painter.save()
             painter.translate(QPointF(left + (j + 0.5) * width, len(self.rows) * height + 4))
-            painter.rotate(60)
-            short = metrics.elidedText(words, Qt.TextElideMode.ElideRight, round(_FOOT * 1.05))
-            painter.drawText(QPointF(0, metrics.ascent() / 2), short)
+            painter.rotate(90)
+            short = metrics.elidedText(words, Qt.TextElideMode.ElideRight, _FOOT - 8)
+            painter.drawText(QPointF(0, metrics.ascent() / 2 - 1), short)
             painter.restore()
 
     def at(self, position: QPointF) -> tuple[int, int] | None:

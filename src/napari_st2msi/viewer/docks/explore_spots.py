@@ -1,0 +1,212 @@
+"""Which spots to explain or to change: all, those in drawn shapes, or one that is clicked."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import numpy as np
+import shapely
+from napari.layers import Shapes
+from numpy.typing import NDArray
+from qtpy.QtCore import QTimer, Signal
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
+
+from napari_st2msi.section import Section
+from napari_st2msi.viewer import layers
+
+_REST_MS = 200
+_CLICK_PX = 5
+_COLOUR = "#ffb000"
+
+
+class SpotsChoice(QWidget):
+    """A choice of spots of one section.
+
+    Parameters
+    ----------
+    viewer
+        The viewer that shapes are drawn in. Both pages that use this share the layer of shapes.
+    """
+
+    #: Other spots are chosen.
+    changed = Signal()
+
+    def __init__(self, viewer: Any) -> None:
+        super().__init__()
+        self._viewer = viewer
+        self.section: Section | None = None
+        self._picked: int | None = None
+        self.kind = QComboBox()
+        for words, key in (("All spots", "all"), ("Drawn region", "region"), ("One spot", "spot")):
+            self.kind.addItem(words, key)
+        self.draw = _button("Draw", "Draw a region on the canvas with the mouse held down")
+        self.pick = _button("Pick", "Click a spot on the canvas")
+        self.pick.setCheckable(True)
+        self.words = QLabel()
+        self.words.setProperty("role", "note")
+        self.words.setWordWrap(True)
+        row = QHBoxLayout()
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.kind, 1)
+        row.addWidget(self.draw)
+        row.addWidget(self.pick)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        layout.addLayout(row)
+        layout.addWidget(self.words)
+        self._rest = QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(_REST_MS)
+        self._rest.timeout.connect(self._announce)
+        self.kind.activated.connect(self._on_kind)
+        self.draw.clicked.connect(self.start_drawing)
+        self.pick.toggled.connect(self._on_pick)
+        viewer.layers.events.inserted.connect(self._on_layer)
+        viewer.layers.events.removed.connect(self._on_layer)
+        self._show()
+
+    # -- what is chosen -------------------------------------------------------------------------
+
+    def set_section(self, section: Section | None) -> None:
+        """Choose among the spots of another section."""
+        if section is not self.section:
+            self.section, self._picked = section, None
+            self.kind.setCurrentIndex(0)
+            self._show()
+
+    def mask(self) -> NDArray[np.bool_] | None:
+        """Return which spots are chosen; None for all, as before anything is drawn or picked."""
+        if self.section is None or self.kind.currentData() == "all":
+            return None
+        centres = self.section.spots.centres
+        if self.kind.currentData() == "spot":
+            if self._picked is None:
+                return None
+            return np.asarray(np.arange(len(centres)) == self._picked)
+        layer = self._shapes()
+        if layer is None or not len(layer.data):
+            return None
+        inside = np.zeros(len(centres), dtype=bool)
+        for outline, kind in zip(layer.data, layer.shape_type, strict=True):
+            inside |= _inside(np.asarray(outline)[:, -2:][:, ::-1], kind, centres)
+        return inside
+
+    @property
+    def summary(self) -> str:
+        """What is chosen, in few words."""
+        mask = self.mask()
+        if mask is None:
+            return "all spots"
+        if self.kind.currentData() == "spot" and self.section is not None:
+            return f"spot {self.section.st.obs_names[self._picked]}"
+        return f"{int(mask.sum()):,} spots in the drawn region"
+
+    # -- drawing and picking --------------------------------------------------------------------
+
+    def start_drawing(self) -> None:
+        """Let the next movement of the mouse draw a region."""
+        if self.section is None:
+            return
+        layer = self._shapes()
+        if layer is None:
+            layer = Shapes(
+                ndim=2, name="region", face_color=[0, 0, 0, 0], edge_color=_COLOUR, edge_width=20, units=("um", "um")
+            )
+            layers.add(self._viewer, self.section, "region", layer)
+        layer.visible = True
+        self._viewer.layers.selection.active = layer
+        layer.mode = "add_polygon_lasso"
+        self.kind.setCurrentIndex(self.kind.findData("region"))
+        self._rest.start()
+
+    def stop(self) -> None:
+        """Leave the canvas alone."""
+        self.pick.setChecked(False)
+        layer = self._shapes()
+        if layer is not None and str(layer.mode) != "pan_zoom":
+            layer.mode = "pan_zoom"
+
+    def _on_pick(self, wanted: bool) -> None:
+        callbacks = self._viewer.mouse_drag_callbacks
+        if wanted:
+            self.kind.setCurrentIndex(self.kind.findData("spot"))
+            callbacks.append(self._on_click)
+        elif self._on_click in callbacks:
+            callbacks.remove(self._on_click)
+        self._show()
+
+    def _on_click(self, _viewer: Any, event: Any) -> Generator[None, None, None]:
+        pressed = np.array(event.pos)
+        yield
+        while event.type == "mouse_move":
+            yield
+        # A drag moves the canvas; only a click picks.
+        if self.section is None or np.hypot(*(np.array(event.pos) - pressed)) > _CLICK_PX:
+            return
+        spots = self.section.spots
+        away = np.hypot(*(spots.centres - np.asarray(event.position)[-2:][::-1]).T)
+        self._picked = int(away.argmin())
+        self.pick.setChecked(False)
+        self._announce()
+
+    def _on_kind(self, _place: int) -> None:
+        kind = self.kind.currentData()
+        if kind == "region" and self.mask() is None:
+            self.start_drawing()
+        elif kind == "spot" and self._picked is None:
+            self.pick.setChecked(True)
+        else:
+            self.stop()
+        self._announce()
+
+    def _shapes(self) -> Shapes | None:
+        return None if self.section is None else layers.find(self._viewer, self.section, "region")
+
+    def _on_layer(self, event: Any) -> None:
+        layer = event.value
+        if isinstance(layer, Shapes) and self.section is not None and layers.role_of(layer, self.section) == "region":
+            layer.events.data.connect(self._on_shape)
+            self._rest.start()
+
+    def _on_shape(self, _event: Any = None) -> None:
+        self._rest.start()
+
+    def _announce(self) -> None:
+        self._show()
+        self.changed.emit()
+
+    def _show(self) -> None:
+        kind, mask = self.kind.currentData(), self.mask()
+        self.draw.setVisible(kind == "region")
+        self.pick.setVisible(kind == "spot")
+        words = ""
+        if kind == "region":
+            words = "Draw around spots on the canvas with the mouse held down." if mask is None else self.summary
+        elif kind == "spot":
+            words = "Click a spot on the canvas." if mask is None or self.pick.isChecked() else self.summary
+        self.words.setText(words[:1].upper() + words[1:])
+        self.words.setVisible(bool(words))
+
+
+def _inside(outline: NDArray[np.float64], kind: str, centres: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which (n, 2) places lie in a shape whose outline, or box for an ellipse, is given in x and y."""
+    if kind in ("line", "path") or len(outline) < 3:
+        return np.zeros(len(centres), dtype=bool)
+    if kind == "ellipse":
+        middle = outline.mean(axis=0)
+        axes = np.array([outline[1] - outline[0], outline[2] - outline[1]]).T / 2
+        place = np.linalg.lstsq(axes, (centres - middle).T, rcond=None)[0]
+        return np.asarray((place**2).sum(axis=0) <= 1)
+    polygon = shapely.make_valid(shapely.Polygon(outline))
+    shapely.prepare(polygon)
+    return np.asarray(shapely.contains_xy(polygon, centres[:, 0], centres[:, 1]))
+
+
+def _button(text: str, tip: str) -> QToolButton:
+    button = QToolButton()
+    button.setText(text)
+    button.setToolTip(tip)
+    button.setProperty("role", "flat")
+    return button
