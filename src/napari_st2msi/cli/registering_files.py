@@ -46,7 +46,7 @@ def places_of(
     def beside(target: Path | None, ending: str) -> Path | None:
         if target is None:
             return None
-        return target / f"{path.stem}{ending}" if several or target.is_dir() else target
+        return target / f"{path.resolve().stem}{ending}" if several or target.is_dir() else target
 
     return Places(
         path,
