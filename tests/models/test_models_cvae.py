@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from napari_st2msi.models.deep.cvae import WARM_UP, ConditionalAutoencoder, conditional_bound
+from napari_st2msi.models.deep.following import following
 from napari_st2msi.models.registry import model_class
+from napari_st2msi.progress import Cancelled
 from napari_st2msi.recipe import Recipe
 from planted import planted
 
@@ -64,7 +66,7 @@ def test_the_prediction_is_the_mean_over_draws_and_the_same_at_every_call(learne
 
 def test_many_draws_give_the_expectation():
     features = torch.randn(6, 5)
-    few, many = network(64).eval(), network(20_000).eval()
+    few, many = network(64).eval(), network(5_000).eval()
     many.load_state_dict(few.state_dict())
     with torch.no_grad():
         for said, expected in zip(few(features), many(features), strict=True):
@@ -72,7 +74,7 @@ def test_many_draws_give_the_expectation():
             assert (few(features)[0] == few(features)[0]).all()
         hidden = few.trunk(features)
         mean, log_variance = few.prior(hidden).chunk(2, dim=1)
-        latent = mean + (0.5 * log_variance).exp() * torch.randn(20_000, *mean.shape)
+        latent = mean + (0.5 * log_variance).exp() * torch.randn(5_000, *mean.shape)
         told, _ = zip(*[few._decoded(few.straight(features), few.inlet(hidden), draw) for draw in latent], strict=True)
         sampled = torch.stack(told)
         assert (sampled.mean(dim=0) - many(features)[0]).abs().max() < 0.1
@@ -137,3 +139,17 @@ def test_state_comes_back_with_the_spread(learned):
     again = model_class("cvae")(model.recipe).restore(*model.state()).predict(held.genes)
     assert (again.X == predicted.X).all()
     assert (again.layers["std"] == predicted.layers["std"]).all()
+
+
+def test_a_broken_training_goes_on_to_the_same_model(tmp_path):
+    data = planted(n_side=9)
+    quick = {"networks": {"epochs": 4}, "model": {"name": "cvae", "ensemble": 1, "width": 16}}
+    recipe = Recipe.model_validate(quick)
+    unbroken = model_class("cvae")(recipe).fit(data).predict(data.genes)
+    seen = []
+    with following(checkpoints=tmp_path, told=seen.append), pytest.raises(Cancelled):
+        model_class("cvae")(recipe).fit(data, cancelled=lambda: len(seen) >= 2)
+    assert list(tmp_path.iterdir())
+    with following(checkpoints=tmp_path):
+        again = model_class("cvae")(recipe).fit(data)
+    assert (again.predict(data.genes).X == unbroken.X).all()

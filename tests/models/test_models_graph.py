@@ -7,6 +7,7 @@ from scipy.sparse import csr_array
 
 from napari_st2msi.errors import DataProblem, ModelProblem
 from napari_st2msi.features.neighbours import ring_means, step_length
+from napari_st2msi.models.deep.following import following
 from napari_st2msi.models.deep.graph import GraphNetwork, hood
 from napari_st2msi.models.graph import GraphLearner
 from napari_st2msi.models.registry import model_class
@@ -155,18 +156,13 @@ def test_a_broken_training_goes_on_to_the_same_model(name, tmp_path):
     data = planted(n_side=9)
     recipe = Recipe.model_validate(QUICK | {"networks": {"epochs": 4}})
     unbroken = model_class(name)(recipe).fit(data).predict(data.genes)
-
-    def stop(number, epoch):
-        seen.append(epoch)
-
     seen = []
-    broken = model_class(name)(recipe)
-    broken.checkpoints, broken.told = tmp_path, stop
-    with pytest.raises(Cancelled):
-        broken.fit(data, cancelled=lambda: len(seen) >= 2)
-    again = model_class(name)(recipe)
-    again.checkpoints = tmp_path
-    assert (again.fit(data).predict(data.genes).X == unbroken.X).all()
+    with following(checkpoints=tmp_path, told=seen.append), pytest.raises(Cancelled):
+        model_class(name)(recipe).fit(data, cancelled=lambda: len(seen) >= 2)
+    assert list(tmp_path.iterdir())
+    with following(checkpoints=tmp_path):
+        again = model_class(name)(recipe).fit(data)
+    assert (again.predict(data.genes).X == unbroken.X).all()
 
 
 def test_lone_spots_and_damaged_weights():

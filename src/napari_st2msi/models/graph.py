@@ -82,6 +82,13 @@ class GraphLearner(NetworkLearner):
         intensity, odds = network(data["features"][around.nodes], around)
         return intensity, odds
 
+    def _loss(self, network: Any, data: Mapping[str, torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
+        from napari_st2msi.models.deep.loss import unlikelihood
+
+        if not network.training:  # judged as all are
+            return super()._loss(network, data, rows)
+        return unlikelihood(*self._forward(network, data, rows), network.log_noise, data, rows)
+
     def _network(self, n_features: int) -> GraphNetwork:
         from napari_st2msi.models.deep.graph import GraphNetwork
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from napari_st2msi.models.deep.loss import unlikelihood
 from napari_st2msi.models.deep.perceptron import Block
 
 #: Steps over which the divergence comes to count in full (Bowman et al. 2016, arXiv:1511.06349).
@@ -174,10 +175,5 @@ def conditional_bound(drawn: Drawn, data: Mapping[str, torch.Tensor], rows: torc
     data
         See `napari_st2msi.models.deep.loss.intensity_and_presence`.
     """
-    noise = drawn.log_noise.float()
-    squares = (drawn.intensity.float() - data["intensity"][rows]) ** 2 * torch.exp(-2 * noise)
-    missed = (data["counts"][rows] * (0.5 * squares + noise)).sum(dim=1)
-    missed = missed + functional.binary_cross_entropy_with_logits(
-        drawn.odds.float(), data["present"][rows], reduction="none"
-    ).sum(dim=1)
-    return (missed + drawn.warmth * drawn.divergence.float()).mean() / data["n_counts"]
+    missed = unlikelihood(drawn.intensity, drawn.odds, drawn.log_noise, data, rows)
+    return missed + drawn.warmth * drawn.divergence.float().mean() / data["n_counts"]

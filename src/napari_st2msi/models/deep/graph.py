@@ -133,6 +133,8 @@ class GraphNetwork(nn.Module):
         self.between = nn.Sequential(nn.GELU(), nn.Dropout(dropout))
         self.end = nn.LayerNorm(width)
         self.outlet = nn.Linear(width, n_out, bias=False)
+        #: (n_intensities,) log deviation of what is not told of each ion, for the loss.
+        self.log_noise = nn.Parameter(torch.zeros(n_intensities))
         # At first the mean is predicted.
         nn.init.zeros_(self.straight.weight)
         nn.init.zeros_(self.straight.bias)

@@ -28,3 +28,30 @@ def intensity_and_presence(
     if odds.shape[1]:
         loss = loss + functional.binary_cross_entropy_with_logits(odds.float(), data["present"][rows])
     return loss
+
+
+def unlikelihood(
+    intensity: torch.Tensor,
+    odds: torch.Tensor,
+    log_noise: torch.Tensor,
+    data: Mapping[str, torch.Tensor],
+    rows: torch.Tensor,
+) -> torch.Tensor:
+    """Return the negative log likelihood of a minibatch, per ion: Gauss with a noise of its own, and Bernoulli.
+
+    Unlike squared errors it lets ions that can be told exactly count more than ions that are mostly noise
+    (Kendall, Gal and Cipolla 2018, arXiv:1705.07115).
+
+    Parameters
+    ----------
+    intensity, odds, data
+        See `intensity_and_presence`.
+    log_noise
+        (k,) log deviation of each ion's noise, learned.
+    """
+    noise = log_noise.float()
+    squares = (intensity.float() - data["intensity"][rows]) ** 2 * torch.exp(-2 * noise)
+    missed = (data["counts"][rows] * (0.5 * squares + noise)).sum(dim=1)
+    present = data["present"][rows]
+    missed = missed + functional.binary_cross_entropy_with_logits(odds.float(), present, reduction="none").sum(dim=1)
+    return missed.mean() / data["n_counts"]
