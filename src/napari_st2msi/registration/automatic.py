@@ -163,7 +163,7 @@ class _Job:
         best = search.best
         apart = []
         for odd in (0, 1):
-            progress(0.7 + 0.12 * odd, "asking halves of the genes and ions")
+            progress(0.7 + 0.12 * odd, "searching with halves of the data")
             apart.append(self.of_half(odd, best, search.scale, found=given is None))
             check(self.cancelled)
         evidence = Evidence(margin=search.margin, held_out=held, gain=gain, halves=tuple(apart), folds=folds)
