@@ -1,6 +1,6 @@
 """How often intervals hold what was measured: on blocks, on donors, and in a section that was never seen.
 
-Run with ``python benchmarks/coverage.py [--data FOLDER] [--model ridge]``; some minutes on two cores.
+Run with ``python benchmarks/interval_coverage.py [--data FOLDER] [--model ridge]``; some minutes on two cores.
 """
 
 from __future__ import annotations
