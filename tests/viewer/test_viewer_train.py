@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,20 +11,47 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.components import ViewerModel
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QMainWindow, QMessageBox, QPushButton
 
 from napari_st2msi import pipeline
+from napari_st2msi.models.deep.following import Told
+from napari_st2msi.models.deep.learner import NetworkLearner
+from napari_st2msi.models.registry import model_class, model_names
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.recipe import Evaluation, Genes, Ions, Model, Recipe
+from napari_st2msi.recipe.networks import NETWORKS, trains_networks
 from napari_st2msi.section import Section
-from napari_st2msi.viewer.docks import train_view
+from napari_st2msi.viewer.docks import train_runs, train_view
 from napari_st2msi.viewer.docks.train import TrainDock
+from napari_st2msi.viewer.parts.close_guard import stop_and_close
 from napari_st2msi.viewer.parts.fields import words_for
 from napari_st2msi.viewer.parts.group import Group
 from napari_st2msi.viewer.state import state_of
 
 QUICK = Recipe(evaluation=Evaluation(n_folds=2), genes=Genes(n_top=30), model=Model(n_alphas=3))
+
+
+NETWORK = Recipe.model_validate(
+    {
+        "evaluation": {"n_folds": 2},
+        "genes": {"n_top": 30, "neighbourhood": "none"},
+        "model": {"name": "mlp", "ensemble": 2, "width": 16, "depth": 1},
+        "networks": {"epochs": 3, "device": "cpu"},
+    }
+)
+SLOW = NETWORK.model_copy(
+    update={"networks": NETWORK.networks.model_copy(update={"epochs": 10_000, "patience": 10_000})}
+)
+
+
+@pytest.fixture(autouse=True)
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where trainings under way are kept: not in the folder of whoever runs the tests."""
+    folder = tmp_path / "trainings"
+    monkeypatch.setattr(train_runs, "user_folder", lambda: folder)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -85,10 +114,13 @@ def test_it_says_what_is_missing(dock: TrainDock, make_section: Callable[..., Se
 def test_training_scores_and_predicts(qtbot: Any, dock: TrainDock, done: Callable[[], None], paired: Section) -> None:
     assert "260 paired spots" in dock.state_line.text()
     press(qtbot, dock)
-    assert dock.live.isVisible()
-    assert not dock.groups["genes"].content().isEnabled()
+    assert dock.trainings.live.isVisible()
+    assert dock.groups["genes"].content().isEnabled()
+    assert dock.trainings.queue.button.isVisible()
+    assert not dock.trainings.curve.isVisible()
+    assert not dock.groups["networks"].isVisible()
     done()
-    assert len(dock.live.scores) == 2
+    assert len(dock.trainings.live.scores) == 2
     evaluation = dock.state.evaluation
     assert evaluation is not None
     assert dock.state.model is not None
@@ -303,3 +335,188 @@ def test_nothing_is_cut_at_the_least_width(
         group.expand()
     dock.resize(320, 700)
     qtbot.waitUntil(lambda: dock.scroll.widget().minimumSizeHint().width() <= dock.scroll.viewport().width())
+
+
+def test_a_network_shows_its_curves_and_keeps_nothing_when_done(
+    qtbot: Any, dock: TrainDock, done: Callable[[], None], paired: Section, runs: Path
+) -> None:
+    dock.state.recipe = NETWORK
+    assert dock.groups["networks"].isVisible()
+    seen: list[Told] = []
+    dock.jobs.told.connect(lambda value: seen.append(value) if isinstance(value, Told) else None)
+    press(qtbot, dock)
+    qtbot.waitUntil(lambda: dock.trainings.curve.isVisible() or not dock.jobs.running, timeout=60_000)
+    assert dock.trainings.curve.isVisible()
+    assert len(list(runs.iterdir())) == 1
+    done()
+    # Two folds and the fit on all spots, two networks each.
+    assert [item.epoch.number for item in seen] == [1, 2, 3] * 6
+    assert [item.network for item in seen] == [1, 1, 1, 2, 2, 2] * 3
+    assert dock.trainings.curve.held == tuple(item.epoch.validation for item in seen[-3:])
+    assert dock.trainings.curve.values == tuple(item.epoch.training for item in seen[-3:])
+    assert "Network 2 of 2 · epoch 3" in dock.trainings.curve.label.text()
+    assert not dock.trainings.curve.isVisible()
+    assert list(runs.iterdir()) == []
+    assert dock.state.model is not None
+
+
+def test_the_last_fit_stopped_by_the_user_keeps_the_best_epoch_within_a_second(
+    qtbot: Any, dock: TrainDock, done: Callable[[], None], paired: Section, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluation = pipeline.evaluate(dock.state.paired, NETWORK)
+    monkeypatch.setattr(pipeline, "evaluate", lambda *args, **more: evaluation)
+    dock.state.recipe = SLOW
+    dock.train()
+    qtbot.waitUntil(lambda: len(dock.trainings.curve.held) > 4, timeout=60_000)
+    since = time.perf_counter()
+    dock.jobs.cancel()
+    n = len(dock.trainings.curve.held)
+    done()
+    assert time.perf_counter() - since < 5, "the network stops at once; the rest is what every fit ends with"
+    assert len(dock.trainings.curve.held) < n + 40
+    assert "best epoch so far is kept" in dock.messages.text
+    assert dock.state.model is not None
+    assert dock.state.model.predictor.networks_
+    assert dock.trainings.under_way is None
+
+
+def test_a_training_that_was_cut_off_is_offered_and_goes_on(
+    qtbot: Any, dock: TrainDock, done: Callable[[], None], paired: Section, runs: Path
+) -> None:
+    dock.state.recipe = NETWORK
+    dock.train()
+    qtbot.waitUntil(lambda: len(dock.trainings.curve.held) == 3 or not dock.jobs.running, timeout=60_000)
+    dock.jobs.cancel()
+    done()
+    assert dock.state.model is None
+    assert dock.cut.isVisible()
+    assert paired.name in dock.cut.label.text()
+    dock.state.recipe = QUICK
+    seen: list[Told] = []
+    dock.jobs.told.connect(lambda value: seen.append(value) if isinstance(value, Told) else None)
+    qtbot.mouseClick(dock.cut.go_on, Qt.MouseButton.LeftButton)
+    assert dock.state.recipe == NETWORK
+    done()
+    assert 0 < len(seen) < 18
+    assert dock.state.model is not None
+    assert not dock.cut.isVisible()
+    assert list(runs.iterdir()) == []
+
+
+def test_what_was_cut_off_is_offered_only_where_it_belongs(
+    dock: TrainDock, paired: Section, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = train_runs.begin(NETWORK, [paired.name])
+    assert train_runs.begin(NETWORK, [paired.name]) == folder
+    assert train_runs.cut_off([paired.name]) is None, "nothing was learned yet"
+    (folder / "network-0.safetensors").write_bytes(b"something")
+    found = train_runs.cut_off([paired.name, "other"])
+    assert found is not None
+    assert found.recipe == NETWORK
+    assert train_runs.cut_off(["other"]) is None
+    monkeypatch.setattr(train_runs, "_lives", lambda process: True)
+    assert train_runs.cut_off([paired.name]) is None, "another napari trains it"
+    monkeypatch.setattr(train_runs, "_lives", lambda process: False)
+    dock._refresh()
+    assert dock.cut.isVisible()
+    dock.cut.discard.click()
+    assert not dock.cut.isVisible()
+    assert not folder.exists()
+    other = train_runs.begin(NETWORK, [paired.name])
+    (other / "network-0.safetensors").write_bytes(b"something")
+    (other / "run.json").write_text("{not json")
+    assert train_runs.cut_off([paired.name]) is None
+    os.utime(other / "run.json", (0, 0))
+    train_runs.begin(NETWORK, ["another"])
+    assert not other.exists(), "forgotten after a month"
+
+
+def test_a_folder_that_cannot_be_written_is_said(
+    dock: TrainDock, paired: Section, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs.write_text("in the way")
+    dock.state.recipe = NETWORK
+    dock.train()
+    assert not dock.jobs.running
+    assert "cannot be kept" in dock.messages.text
+
+
+def test_trainings_wait_for_each_other_and_can_be_taken_out(
+    qtbot: Any, dock: TrainDock, done: Callable[[], None], paired: Section
+) -> None:
+    dock.train()
+    queue = dock.trainings.queue
+    for n_top in (20, 25, 28):
+        dock.forms["genes"].fields["n_top"].set_value(n_top)
+        dock.forms["genes"].fields["n_top"].changed.emit()
+        qtbot.mouseClick(queue.button, Qt.MouseButton.LeftButton)
+    assert [one.recipe.genes.n_top for one in queue.waiting] == [20, 25, 28]
+    assert dock.trainings.loses().endswith("3 more wait and would be forgotten.")
+    outs = [button for row in queue._rows for button in row.findChildren(QPushButton)]
+    qtbot.mouseClick(outs[1], Qt.MouseButton.LeftButton)
+    assert [one.recipe.genes.n_top for one in queue.waiting] == [20, 28]
+    qtbot.waitUntil(lambda: not queue.waiting and not dock.jobs.running, timeout=90_000)
+    assert dock._trained[paired][0].genes.n_top == 28
+    assert "Median R²" in queue.before.text()
+    assert dock.trainings.loses() == ""
+
+
+def test_cancelling_one_begins_the_next(qtbot: Any, dock: TrainDock, paired: Section) -> None:
+    dock.state.recipe = SLOW
+    dock.train()
+    dock.state.recipe = QUICK
+    dock.train()
+    assert len(dock.trainings.queue.waiting) == 1
+    dock.jobs.cancel()
+    qtbot.waitUntil(lambda: dock.state.model is not None, timeout=90_000)
+    assert dock._trained[paired][0] == QUICK
+    assert "Stopped" in dock.trainings.queue.before.text()
+
+
+def test_napari_asks_before_it_closes_while_training(qtbot: Any, dock: TrainDock, paired: Section) -> None:
+    window = QMainWindow()
+    qtbot.addWidget(window)
+    window.setCentralWidget(dock)
+    window.show()
+    asked: list[str] = []
+    answers = [False, True]
+    guard = dock.trainings.guard
+    guard._ask = lambda window, sentence: (asked.append(sentence), answers.pop(0))[1]
+    guard.watch(dock)
+    dock.state.recipe = SLOW
+    dock.train()
+    window.close()
+    assert window.isVisible()
+    assert "What its networks have learned is kept" in asked[0]
+    window.close()
+    assert not window.isVisible()
+    assert len(asked) == 2
+    dock.jobs.cancel()
+    qtbot.waitUntil(lambda: not dock.jobs.running, timeout=30_000)
+    window.show()
+    window.close()
+    assert not window.isVisible()
+    assert len(asked) == 2, "nothing runs, nothing is asked"
+
+
+def test_waiting_is_what_enter_does(qtbot: Any) -> None:
+    window = QMainWindow()
+    qtbot.addWidget(window)
+
+    def press_enter() -> None:
+        (box,) = window.findChildren(QMessageBox)
+        assert box.text() == "Something runs."
+        QTest.keyClick(box, Qt.Key.Key_Return)
+
+    QTimer.singleShot(100, press_enter)
+    assert stop_and_close(window, "Something runs.") is False
+
+
+def test_which_models_train_networks() -> None:
+    for name in model_names():
+        own = issubclass(model_class(name), NetworkLearner)
+        assert (name in NETWORKS) == own, name
+        assert trains_networks(Model(name=name)) == (own or name == "stack"), name
+    assert trains_networks(Model(name="two_stage", intensity="mlp"))
+    assert trains_networks(Model(name="two_stage", presence="network"))
+    assert not trains_networks(Model(name="stack", stack_mlp=False))

@@ -45,7 +45,7 @@ class Model(Choices):
     n_alphas: int = Field(20, ge=1, le=100, title="Penalties tried", description="On a logarithmic scale.")
     penalties: Literal["folds", "spots"] = Field(
         "folds",
-        title="Choose penalties on",
+        title="Penalties from",
         description="folds: sections or blocks of tissue held out; spots: for 'ridge', one spot left out at a time, "
         "which is flattered by neighbours: for spots that are none.",
     )

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from napari_st2msi.recipe.choices import Choices
+from napari_st2msi.recipe.model import Model
 
 
 class Networks(Choices):
@@ -25,3 +26,15 @@ class Networks(Choices):
         "full", title="Precision", description="mixed: 16 bits where an NVIDIA GPU gains by it."
     )
     seed: int = Field(0, ge=0, title="Seed", description="Of their start, order of spots and dropout.")
+
+
+#: Models that are one network, or a few of the same kind averaged.
+NETWORKS = ("mlp", "gcn", "graphsage", "gat", "cvae", "transformer", "linear_transformer")
+
+
+def trains_networks(model: Model) -> bool:
+    """Return whether a model is a network or has one inside."""
+    parts = {model.name}
+    if model.name == "two_stage":
+        parts |= {model.intensity, model.presence}
+    return bool(parts & {*NETWORKS, "network", "networks"}) or ("stack" in parts and model.stack_mlp)

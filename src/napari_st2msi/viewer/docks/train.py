@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,18 +14,22 @@ from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
 from napari_st2msi.models.registry import BASELINES, model_names
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.recipe import Recipe
+from napari_st2msi.recipe.networks import trains_networks
 from napari_st2msi.section import Section
-from napari_st2msi.viewer.docks import train_work
+from napari_st2msi.viewer.docks import train_runs, train_work
+from napari_st2msi.viewer.docks.train_cut import CutView
+from napari_st2msi.viewer.docks.train_queue import Waiting
+from napari_st2msi.viewer.docks.train_trainings import Trainings
 from napari_st2msi.viewer.docks.train_view import (
     GENES_SHOWN,
     MODEL_SHOWN,
-    LiveScore,
     ScoresView,
     SectionsView,
     genes_in_words,
     group_choices,
     ions_in_words,
     model_in_words,
+    networks_in_words,
     protocol_in_words,
     scores_in_words,
 )
@@ -45,7 +49,7 @@ if TYPE_CHECKING:
 
     from napari_st2msi.training.folder import TrainedModel
 
-_PARTS = ("evaluation", "model", "genes", "ions")
+_PARTS = ("evaluation", "model", "networks", "genes", "ions")
 
 
 class TrainDock(Dock):
@@ -65,6 +69,8 @@ class TrainDock(Dock):
         recipe = self.state.recipe
         self.empty = EmptyState()
         self.body.addWidget(self.empty)
+        self.cut = CutView()
+        self.body.addWidget(self.cut)
         self.sections = SectionsView()
         self.sections_group = self.add_group("Sections", self.sections, summary=self.sections.summary)
         models = [(name, words_for(name)) for name in model_names() if name not in BASELINES]
@@ -79,12 +85,14 @@ class TrainDock(Dock):
                 },
             ),
             "model": RecipeForm(recipe.model, choices={"name": models}, shown_when=MODEL_SHOWN),
+            "networks": RecipeForm(recipe.networks),
             "genes": RecipeForm(recipe.genes, shown_when=GENES_SHOWN),
             "ions": RecipeForm(recipe.ions),
         }
         summaries: dict[str, tuple[str, Callable[[Any], str]]] = {
             "evaluation": ("Evaluation", protocol_in_words),
             "model": ("Model", model_in_words),
+            "networks": ("Networks", networks_in_words),
             "genes": ("Genes", genes_in_words),
             "ions": ("Ions", ions_in_words),
         }
@@ -96,9 +104,9 @@ class TrainDock(Dock):
             )
             form.changed.connect(partial(self._on_choice, part))
             form.refused.connect(self._refresh)
-        self.live = LiveScore()
-        self.live.set_colour(look_of(self.viewer).good)
-        self.body.addWidget(self.live)
+        self.trainings = Trainings(self, self._on_trained)
+        self.trainings.set_look(look_of(self.viewer))
+        self.body.addWidget(self.trainings)
         self.scores = ScoresView()
         self.scores_group = self.add_group("Scores on held-out spots", self.scores)
         self._add_model_group()
@@ -108,7 +116,8 @@ class TrainDock(Dock):
         self.sections.changed.connect(self._refresh)
         self.scores.report_pressed.connect(self.ask_where_to_report)
         self.scores.explore_pressed.connect(partial(open_dock, self.viewer, "Explore"))
-        self.jobs.told.connect(self.live.add)
+        self.trainings.add_pressed.connect(self.train)
+        self.cut.continue_pressed.connect(self._continue)
         self.jobs.started.connect(self._refresh)
         self.jobs.ended.connect(self._refresh)
         state = self.state
@@ -175,7 +184,7 @@ class TrainDock(Dock):
             self.predict()
 
     def train(self) -> None:
-        """Measure the model of the recipe on held-out spots, then fit it on all."""
+        """Measure the model of the recipe on held-out spots, then fit it on all; now, or after what runs."""
         for part, form in self.forms.items():
             _ = form.value  # takes what is still being typed
             if form.reason:
@@ -183,16 +192,22 @@ class TrainDock(Dock):
                 self.messages.show_error(form.reason)
                 return
         sections = self.chosen_sections()
-        parts = self._chosen_parts()
-        if not parts:
+        if not sections:
             self.messages.show_warning("Tick a paired section to train on.")
             return
         recipe = self.state.recipe
-        self.live.clear()
-        self.live.show()
-        self.scores_group.hide()
-        call = partial(train_work.train, sections, parts, recipe)
-        self.run(Job("Training", call, tells="scored"), partial(self._on_trained, recipe))
+        if not self.jobs.running:
+            self.trainings.queue.say_before("")
+        self.trainings.begin(Waiting(recipe, tuple(sections), f"{model_in_words(recipe.model)} · {_names(sections)}"))
+
+    def _continue(self) -> None:
+        """Go on with what was cut off, with the choices of then."""
+        run = self.cut.shown
+        if run is None or self.busy():
+            return
+        self.state.recipe = run.recipe
+        sections = tuple(section for section in self.state.sections if section.name in run.sections)
+        self.trainings.begin(Waiting(run.recipe, sections, model_in_words(run.recipe.model)))
 
     def _on_trained(self, recipe: Recipe, trained: Trained) -> None:
         self._model = trained.model
@@ -204,8 +219,8 @@ class TrainDock(Dock):
             self.state.set_evaluation(trained.evaluation, section)
             self.state.set_prediction(trained.evaluation.prediction, section)
         explore = ("Explore ions", partial(open_dock, self.viewer, "Explore"))
-        self.messages.show_result(scores_in_words(trained.evaluation), action=explore)
-        self.live.hide()
+        cut = "The last fit was stopped, and the best epoch so far is kept. " if trained.cut else ""
+        self.messages.show_result(cut + scores_in_words(trained.evaluation), action=explore)
         self._refresh()
 
     # -- models ---------------------------------------------------------------------------------
@@ -295,9 +310,13 @@ class TrainDock(Dock):
     # -- following the state --------------------------------------------------------------------
 
     def on_look(self, look: Look) -> None:
-        """Draw the live score in the colours of the theme."""
-        if hasattr(self, "live"):  # the first look comes before the parts
-            self.live.set_colour(look.good)
+        """Draw the live score and curves in the colours of the theme."""
+        if hasattr(self, "trainings"):  # the first look comes before the parts
+            self.trainings.set_look(look)
+
+    def on_front(self, front: bool) -> None:
+        """Watch the window that the dock has come to lie in."""
+        self.trainings.guard.watch(self)
 
     def _on_choice(self, part: str, value: Any) -> None:
         # Validated anew, not merely copied: a preset of genes also says how many ions are learned.
@@ -332,19 +351,21 @@ class TrainDock(Dock):
         for group in self.groups.values():
             group.setVisible(training)
             group.update_title()
+        self.groups["networks"].setVisible(training and trains_networks(self.state.recipe.model))
+        names = [one.name for one in self.state.sections if self.state.work(one).paired is not None]
+        self.cut.offer(None if running or not training else train_runs.cut_off(names))
         self.sections_group.update_title()
         evaluation = self.state.evaluation
         self.scores_group.setVisible(training and evaluation is not None and not running)
         if evaluation is not None:
             self.scores.show_evaluation(evaluation)
             self.scores.report.setVisible(self.state.section in self._trained)
-        if not running:
-            self.live.hide()
         self.model_group.setVisible(training or mode == "predict")
         self.model_label.setText("None yet." if self.model is None else f"{model_facts(self.model)}.")
         self.save_button.setEnabled(self.model is not None)
         self.predict_button.setVisible(training and self.model is not None)
-        self.enable_groups(not running)
+        # While one trains, choices can be made for the next.
+        self.enable_groups(not running or self.trainings.under_way is not None)
         verb = {"train": "Train", "predict": "Load a model" if self.model is None else "Predict"}.get(mode, "")
         self.run_bar.set_verb(verb)
         self.run_bar.setVisible(bool(verb) or running)
@@ -397,6 +418,10 @@ class TrainDock(Dock):
         if self.jobs.running:
             self.messages.show_warning("Something is still running here. Cancel it first, or wait until it is done.")
         return self.jobs.running
+
+
+def _names(sections: Sequence[Section]) -> str:
+    return sections[0].name if len(sections) == 1 else f"{len(sections)} sections"
 
 
 def _summary(form: RecipeForm[Any], words: Callable[[Any], str]) -> str:

@@ -15,7 +15,7 @@ from napari_st2msi.evaluation.evaluate import Evaluation
 from napari_st2msi.evaluation.verdict import SKILL
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.recipe import Evaluation as Protocol
-from napari_st2msi.recipe import Genes, Ions, Model, Recipe
+from napari_st2msi.recipe import Genes, Ions, Model, Networks, Recipe
 from napari_st2msi.report.words import fixed, in_short, model_words, quartiles
 from napari_st2msi.section import Section
 from napari_st2msi.viewer.parts.buttons import flat
@@ -54,6 +54,12 @@ def model_in_words(model: Model) -> str:
     if model.name != "two_stage":
         return name
     return f"{name} · {words_for(model.presence)}, {words_for(model.intensity)} · {words_for(model.combine)}"
+
+
+def networks_in_words(networks: Networks) -> str:
+    """Return how networks are trained, in few words."""
+    device = "" if networks.device == "auto" else f" · {words_for(networks.device)}"
+    return f"{networks.epochs:,} epochs at most · {networks.batch:,} spots a step{device}"
 
 
 def protocol_in_words(protocol: Protocol) -> str:

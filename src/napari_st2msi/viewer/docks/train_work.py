@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_st2msi import pipeline
+from napari_st2msi.models.deep.following import Told, following
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.progress import Progress, check
 from napari_st2msi.recipe import Recipe
+from napari_st2msi.recipe.networks import NETWORKS
 from napari_st2msi.section import Section
+from napari_st2msi.viewer.docks import train_runs
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -28,34 +31,77 @@ class Trained:
     ----------
     sections
         The sections trained on; they carry the out-of-fold prediction.
+    cut
+        Whether the user ended the last fit early, and it is that of the best epoch so far.
     """
 
     sections: tuple[Section, ...]
     paired: PairedDataset
     evaluation: Evaluation
     model: TrainedModel
+    cut: bool = False
 
 
 def train(
     sections: Sequence[Section],
     parts: Sequence[PairedDataset],
     recipe: Recipe,
+    checkpoints: Path | None = None,
     *,
     progress: Progress,
     cancelled: Callable[[], bool],
-    scored: Callable[[float], None],
+    told: Callable[[float | Told], None],
 ) -> Trained:
-    """Measure skill on held-out spots, then fit on all of them."""
+    """Measure skill on held-out spots, then fit on all of them.
+
+    Parameters
+    ----------
+    checkpoints
+        Folder for what networks have learned so far; it is removed when all is done.
+    told
+        Called with the median R² after each fold, and with every epoch of every network.
+    """
     paired = PairedDataset.concat(list(parts))
     # The last fit, on all spots, costs about as much as one fold.
     share = 0.9 if recipe.evaluation.protocol != "leave_group_out" else 0.8
-    evaluation = pipeline.evaluate(paired, recipe, progress=progress.part(0, share), cancelled=cancelled, scored=scored)
-    progress(share, "fitting on all spots")
-    model = pipeline.train(paired, recipe, evaluation=evaluation, progress=progress.part(share, 1), cancelled=cancelled)
-    check(cancelled)
+    with following(checkpoints, told):
+        evaluation = pipeline.evaluate(
+            paired, recipe, progress=progress.part(0, share), cancelled=cancelled, scored=told
+        )
+        progress(share, "fitting on all spots")
+        model, cut = _fit(paired, recipe, evaluation, progress.part(share, 1), cancelled, told)
     for section in sections:
         pipeline.keep_prediction(section, evaluation.prediction)
-    return Trained(tuple(sections), paired, evaluation, model)
+    if checkpoints is not None:
+        train_runs.forget(checkpoints)
+    return Trained(tuple(sections), paired, evaluation, model, cut)
+
+
+def _fit(
+    paired: PairedDataset,
+    recipe: Recipe,
+    evaluation: Evaluation,
+    progress: Progress,
+    cancelled: Callable[[], bool],
+    told: Callable[[float | Told], None],
+) -> tuple[TrainedModel, bool]:
+    """Fit on all spots; a network that the user stops after an epoch is kept as it was after its best one."""
+    begun = False
+
+    def heard(item: Told) -> None:
+        nonlocal begun
+        begun = True
+        told(item)
+
+    if recipe.model.name not in NETWORKS:
+        model = pipeline.train(paired, recipe, evaluation=evaluation, progress=progress, cancelled=cancelled)
+        check(cancelled)
+        return model, False
+    with following(told=heard, enough=lambda: begun and cancelled()):
+        model = pipeline.train(
+            paired, recipe, evaluation=evaluation, progress=progress, cancelled=lambda: cancelled() and not begun
+        )
+    return model, cancelled()
 
 
 def predict(model: TrainedModel, section: Section, *, progress: Progress, cancelled: Callable[[], bool]) -> AnnData:
