@@ -207,3 +207,128 @@ def test_links_out_of_the_folder_are_refused(folder, tmp_path):
     (folder / TENSORS).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(FileProblem, match="is a link"):
         load(folder)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ('"n_spots": 144', '"n_spots": NaN', "NaN is no number"),
+        ('"n_spots": 144', '"n_spots": 144, "n_spots": 1', "occurs twice"),
+        ('"n_spots": 144', '"n_spots": ' + "[" * 100_000, "cannot be read"),
+        ('"n_spots": 144', '"n_spots": ' + "9" * 10_000, "cannot be read"),
+        ('"no_intervals": ""', '"no_intervals": ["a"]', "damaged at 'no_intervals'"),
+    ],
+)
+def test_descriptions_that_are_traps_are_refused(folder, before, after, words):
+    path = folder / DESCRIPTION
+    text = path.read_text()
+    assert before in text
+    path.write_text(text.replace(before, after))
+    with pytest.raises(FileProblem, match=words):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("facts", "ions", "var", "index", 0), "another"),
+        (("facts", "design", "genes", "names", 0), {"a": 1}),
+        (("facts", "design", "widths", "own"), 10**12),
+        (("facts", "ions", "reference"), []),
+        (("intervals", "regions", "columns"), {}),
+        (("intervals", "level"), "much"),
+        (("familiarity", "genes", "names"), []),
+        (("ions", "columns", "mz"), [1.0]),
+    ],
+)
+def test_facts_that_do_not_fit_are_refused(folder, path, value):
+    content = json.loads((folder / DESCRIPTION).read_text())
+    place = content
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    (folder / DESCRIPTION).write_text(json.dumps(content))
+    # Loaded, a gene by another name is only a gene that no query has.
+    if path[-2:] == ("names", 0):
+        assert load(folder).predict(DATA.genes).uns["provenance"]["share_genes_matched"] < 1
+        return
+    with pytest.raises(ModelProblem):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("shares.own", lambda values: values[:-1]),
+        ("intervals.half", lambda values: values[:-1]),
+        ("familiarity.deviation", lambda values: values[:-1]),
+        ("familiarity.centre", lambda values: values * np.nan),
+        ("design.reduction.directions", lambda values: values[:-1]),
+        ("training_spots", lambda values: values.astype(np.int64)),
+    ],
+)
+def test_arrays_of_another_shape_or_kind_are_refused(folder, name, change):
+    tensors = load_file(folder / TENSORS)
+    tensors[name] = np.ascontiguousarray(change(tensors[name]))
+    save_file(tensors, folder / TENSORS)
+    content = json.loads((folder / DESCRIPTION).read_text())
+    content["arrays"][name] = [str(tensors[name].dtype), list(tensors[name].shape)]
+    (folder / DESCRIPTION).write_text(json.dumps(content))
+    with pytest.raises(ModelProblem):
+        load(folder)
+
+
+def test_a_file_larger_than_any_model_is_not_read(folder, monkeypatch):
+    monkeypatch.setattr("napari_st2msi.training.description._MOST_TENSORS", 100)
+    with pytest.raises(FileProblem, match="far larger than the weights"):
+        load(folder)
+    monkeypatch.setattr("napari_st2msi.training.description._MOST_JSON", 100)
+    with pytest.raises(FileProblem, match="far larger than the description"):
+        load(folder)
+
+
+def test_a_header_that_claims_more_than_there_is_is_refused(folder):
+    raw = (folder / TENSORS).read_bytes()
+    length = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + length])
+    first = next(name for name in header if name != "__metadata__")
+    header[first]["shape"] = [2**40]
+    text = json.dumps(header).encode()
+    (folder / TENSORS).write_bytes(len(text).to_bytes(8, "little") + text + raw[8 + length :])
+    with pytest.raises(FileProblem, match="cannot be read"):
+        load(folder)
+
+
+def test_a_linked_description_is_refused(folder, tmp_path):
+    (folder / DESCRIPTION).rename(tmp_path / "elsewhere.json")
+    (folder / DESCRIPTION).symlink_to(tmp_path / "elsewhere.json")
+    with pytest.raises(FileProblem, match="is a link"):
+        load(folder)
+
+
+def test_what_another_version_made_is_told(folder):
+    content = json.loads((folder / DESCRIPTION).read_text())
+    content["versions"]["napari-st2msi"] = "9.9"
+    del content["facts"]["design"]
+    (folder / DESCRIPTION).write_text(json.dumps(content))
+    with pytest.raises(ModelProblem, match=r"made with napari-st2msi 9\.9 and this is"):
+        load(folder)
+    edited(folder, version=99)
+    with pytest.raises(ModelProblem, match=r"format version 99.*\(9\.9\)"):
+        load(folder)
+
+
+def test_weights_that_are_no_numbers_are_not_saved(tmp_path):
+    model = fit_model(DATA, Recipe.model_validate({"model": {"name": "mean"}}))
+    model.predictor.mean_[0] = np.nan
+    with pytest.raises(ModelProblem, match="missing values"):
+        model.save(tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_card_is_for_people_and_never_read(folder):
+    before = load(folder).predict(DATA.genes).X
+    (folder / CARD).write_text("anything")
+    np.testing.assert_array_equal(load(folder).predict(DATA.genes).X, before)
+    (folder / CARD).unlink()
+    assert load(folder).n_spots == len(DATA)

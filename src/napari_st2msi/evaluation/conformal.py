@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 LEAST_SPOTS = 50
 #: What `Intervals.rows` tells.
 COLUMNS = ("where", "spots", "values within", "19 of 20 ions reach", "width in deviations of the ion")
+_REGIONS = ("part", "name", "spots", "coverage", "lowest", "width")
 _ROWS = 4096
 
 
@@ -116,11 +117,14 @@ class Intervals:
         level = float(facts["level"])
         if half.shape != (n_ions,) or covered.shape != (n_ions,) or not np.isfinite(half).all() or not 0 < level < 1:
             raise ModelProblem("The model's intervals do not fit its ions.")
+        regions = frame_from_json(facts["regions"])
+        if list(regions.columns) != list(_REGIONS):
+            raise ModelProblem("The coverage of the model's intervals is not what it should be.")
         return cls(
             level,
             np.where(half < 0, np.nan, half),
             np.where(covered < 0, np.nan, covered),
-            frame_from_json(facts["regions"]),
+            regions,
             int(facts["n_spots"]),
             str(facts["held_out"]),
         )
@@ -217,7 +221,7 @@ def coverage_by(
             spans = spans[np.isfinite(spans)]  # an ion that is the same everywhere has no deviation to measure by
             middle = float(np.median(spans)) if len(spans) else np.nan
             rows.append((part, str(name), int(own.sum()), shares.mean(), np.quantile(shares, 0.05), middle))
-    return pd.DataFrame(rows, columns=["part", "name", "spots", "coverage", "lowest", "width"])
+    return pd.DataFrame(rows, columns=list(_REGIONS))
 
 
 def quarters(xy: NDArray[np.float64], section: NDArray[Any]) -> NDArray[Any]:

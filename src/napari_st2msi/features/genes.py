@@ -133,7 +133,8 @@ class GeneFeatures:
     def restore(self, facts: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
         """Take back what `state` returned."""
         self.choices = Genes.model_validate(facts["choices"])
-        self.names_, self.panel_, self.target_ = list(facts["names"]), list(facts["panel"]), float(facts["target"])
+        self.names_, self.panel_ = list(map(str, facts["names"])), list(map(str, facts["panel"]))
+        self.target_ = float(facts["target"])
         self.mean_, self.deviation_ = arrays["mean"], arrays["deviation"]
         self.panel_share_ = arrays["panel_share"]
         if not len(self.names_) == len(self.mean_) == len(self.deviation_):

@@ -81,7 +81,7 @@ _OWN: dict[str, tuple[Setting, ...]] = {
         Setting("model.tree_components", low=8, high=64, log=True, whole=True),
     ),
     "stack": (Setting("model.stack_mlp", (False, True)), Setting("model.n_landmarks", (500, 1000, 2000))),
-    **dict.fromkeys(("mlp", "gcn", "graphsage", "gat", "cvae", "transformer"), _NETWORK),
+    **dict.fromkeys(("mlp", "gcn", "graphsage", "gat", "cvae", "transformer", "linear_transformer"), _NETWORK),
 }
 
 

@@ -241,6 +241,7 @@ def load(folder: Path) -> TrainedModel:
     try:
         recipe = Recipe.model_validate(description.recipe)
         predictor = model_class(description.model)(recipe).restore(description.facts, tensors)
+        _try(predictor, description.genes)
         ions = frame_from_json(description.ions)
         scores = None if description.scores is None else frame_from_json(description.scores)
         familiarity = Familiarity().restore(description.familiarity, part("familiarity", tensors))
@@ -257,6 +258,9 @@ def load(folder: Path) -> TrainedModel:
         ) from error
     if scores is not None and not scores.index.equals(ions.index):
         raise ModelProblem(f"The scores of the model in '{folder}' are of other ions than the model's.")
+    learned = getattr(predictor, "ions_", None)
+    if learned is not None and not learned.var_.index.equals(ions.index):
+        raise ModelProblem(f"The weights of the model in '{folder}' are of other ions than it names.")
     return TrainedModel(
         predictor=predictor,
         recipe=recipe,
@@ -274,6 +278,19 @@ def load(folder: Path) -> TrainedModel:
         intervals=intervals,
         no_intervals=description.no_intervals,
     )
+
+
+def _try(predictor: Predictor, genes: list[str]) -> None:
+    """Predict two empty spots: weights that do not fit together are found now and not in the middle of work."""
+    from anndata import AnnData
+
+    blank = AnnData(
+        np.zeros((2, len(genes)), dtype=np.float32),
+        obs=pd.DataFrame({"section": ["blank", "blank"]}, index=["a", "b"]),
+        var=pd.DataFrame(index=genes),
+        obsm={"spatial": np.array([[0.0, 0.0], [100.0, 0.0]])},
+    )
+    predictor.predict(blank)
 
 
 def _other_version(description: Description) -> str:
