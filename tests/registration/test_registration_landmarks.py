@@ -108,8 +108,8 @@ def test_files_that_are_no_landmarks(tmp_path: Path) -> None:
         find_landmarks(section, write(tmp_path / "text.csv", header + "a,1,left,3,4\n"))
     with pytest.raises(DataProblem, match="Landmark b has no position on the ST side"):
         find_landmarks(section, write(tmp_path / "gap.csv", header + "a,1,2,3,4\nb,5,6,,8\n"))
-    with pytest.raises(DataProblem, match="same id"):
-        find_landmarks(section, write(tmp_path / "twice.csv", header + "a,1,2,3,4\na,5,6,7,8\n"))
+    with pytest.raises(DataProblem, match="are the same pair of points"):
+        find_landmarks(section, write(tmp_path / "twice.csv", header + "a,1,2,3,4\nb,1,2,3,4\n"))
 
 
 def test_sides_must_agree() -> None:
