@@ -50,19 +50,17 @@ class Explained:
     values: NDArray[np.float32]
     strength: NDArray[np.float64]
 
-    def ranked(self, spots: NDArray[np.bool_] | None) -> pd.DataFrame:
-        """Return genes, strongest first: `strength` and signed `bar`, over spots of the section.
+    def ranked(self, spots: NDArray[np.bool_] | None) -> pd.Series:
+        """Return what genes bring to spots of the section, strongest first.
 
-        The bar of a region is the mean contribution there. Over all spots that is about zero for each gene, so
-        the bar is then the mean size, with the sign of how the ion goes along with the gene.
+        In a region it is the mean contribution there. Over all spots that is about zero for each gene, so it is
+        then the mean size, with the sign of `Attribution.direction`.
         """
-        genes = self.attribution.genes
-        if spots is None:
-            frame = pd.DataFrame({"strength": self.strength, "bar": self.strength * self.attribution.direction}, genes)
-        else:
-            own = self.values[spots[self.rows]]
-            frame = pd.DataFrame({"strength": np.abs(own).mean(axis=0), "bar": own.mean(axis=0)}, genes)
-        return frame.sort_values("strength", ascending=False, kind="stable")
+        bar = (
+            self.strength * self.attribution.direction if spots is None else self.values[spots[self.rows]].mean(axis=0)
+        )
+        ranked = pd.Series(bar, self.attribution.genes, dtype=float)
+        return ranked.iloc[np.argsort(-ranked.abs().to_numpy(), kind="stable")]
 
     def of(self, gene: str, n_spots: int) -> NDArray[np.float32]:
         """Return (n_spots,) contributions of a gene; NaN in spots that were not explained."""

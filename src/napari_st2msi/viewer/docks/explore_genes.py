@@ -172,7 +172,12 @@ class GenesPage(QScrollArea):
             self.empty.say(why, "Open the Train dock" if section is not None and model is None else "")
             self._explaining.shut()
             return
-        if self.front:
+        if not self.front:
+            return
+        assert model is not None
+        if self._up_to_date(model, str(ion)):
+            self._explain()
+        else:
             self._rest.start()
 
     # -- explaining -----------------------------------------------------------------------------
@@ -227,7 +232,7 @@ class GenesPage(QScrollArea):
             self.bars.show_rows([])
             return
         ranked = explained.ranked(mask).head(_SHOWN)
-        self.bars.show_rows([(str(gene), str(gene), float(bar), signed(bar)) for gene, bar in ranked["bar"].items()])
+        self.bars.show_rows([(str(gene), str(gene), float(bar), signed(bar)) for gene, bar in ranked.items()])
         self.unit.setText(
             f"Mean size of contributions in {explained.attribution.unit}; right: more of the gene, more of the ion."
             if mask is None
@@ -300,9 +305,10 @@ class GenesPage(QScrollArea):
         columns = [(str(ion), self._label(str(ion)).removeprefix("m/z ")) for ion in region.mean.columns]
         signed: NDArray[np.float64] = (region.strength * region.direction).loc[genes].to_numpy()
         self.heatmap.show_values(signed, genes.astype(str).tolist(), columns)
+        where = "one spot" if region.n_spots == 1 else f"{region.n_spots:,} spots"
         self.compared.setText(
-            f"Strength in {region.n_spots:,} spots, each ion scaled to its strongest gene. Red: more of the gene, more "
-            "of the ion. Click a cell to look at it."
+            f"Strength in {where}, each ion scaled to its strongest gene. Red: more of the gene, more of the ion. "
+            "Click a cell to look at it."
         )
 
     def _on_cell(self, gene: str, ion: str) -> None:

@@ -37,6 +37,7 @@ class SpotsChoice(QWidget):
         self._viewer = viewer
         self.section: Section | None = None
         self._picked: int | None = None
+        self._drawn = False
         self.kind = QComboBox()
         for words, key in (("All spots", "all"), ("Drawn region", "region"), ("One spot", "spot")):
             self.kind.addItem(words, key)
@@ -115,6 +116,8 @@ class SpotsChoice(QWidget):
                 ndim=2, name="region", face_color=[0, 0, 0, 0], edge_color=_COLOUR, edge_width=20, units=("um", "um")
             )
             layers.add(self._viewer, self.section, "region", layer)
+        # A new region takes the place of the old one; more of them may be added with napari's own tools.
+        layer.data = []
         layer.visible = True
         self._viewer.layers.selection.active = layer
         layer.mode = "add_polygon_lasso"
@@ -124,6 +127,9 @@ class SpotsChoice(QWidget):
     def stop(self) -> None:
         """Leave the canvas alone."""
         self.pick.setChecked(False)
+        self._stop_drawing()
+
+    def _stop_drawing(self) -> None:
         layer = self._shapes()
         if layer is not None and str(layer.mode) != "pan_zoom":
             layer.mode = "pan_zoom"
@@ -131,6 +137,7 @@ class SpotsChoice(QWidget):
     def _on_pick(self, wanted: bool) -> None:
         callbacks = self._viewer.mouse_drag_callbacks
         if wanted:
+            self._stop_drawing()
             self.kind.setCurrentIndex(self.kind.findData("spot"))
             callbacks.append(self._on_click)
         elif self._on_click in callbacks:
@@ -170,10 +177,15 @@ class SpotsChoice(QWidget):
             layer.events.data.connect(self._on_shape)
             self._rest.start()
 
-    def _on_shape(self, _event: Any = None) -> None:
+    def _on_shape(self, event: Any) -> None:
+        if str(getattr(event, "action", "")).endswith("added"):
+            self._drawn = True
         self._rest.start()
 
     def _announce(self) -> None:
+        if self._drawn:  # the mouse moves the canvas again
+            self._drawn = False
+            self._stop_drawing()
         self._show()
         self.changed.emit()
 

@@ -17,7 +17,7 @@ class DeletionPlot(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self.plot = pyqtgraph.PlotWidget()
-        self.plot.setFixedHeight(150)
+        self.plot.setFixedHeight(165)
         self.plot.setMenuEnabled(False)
         self.plot.hideButtons()
         self.plot.setMouseEnabled(x=False, y=False)
@@ -56,7 +56,7 @@ class DeletionPlot(QWidget):
         style = {"color": look.muted, "font-size": f"{look.font_pt - 1}pt"}
         font = self.font()
         font.setPointSize(look.font_pt - 1)
-        for side, words in (("bottom", "genes taken to their mean"), ("left", "change of the prediction")):
+        for side, words in (("bottom", "genes taken to their mean"), ("left", "change")):
             axis = self.plot.getAxis(side)
             axis.setPen(look.border)
             axis.setTextPen(look.muted)
