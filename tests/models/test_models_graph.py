@@ -174,3 +174,12 @@ def test_lone_spots_and_damaged_weights():
     arrays["own.network1.straight.weight"] = arrays["own.network1.straight.weight"][:, 1:]
     with pytest.raises(ModelProblem, match="does not fit"):
         model_class("gat")().restore(facts, arrays)
+
+
+def test_genes_missing_at_prediction_are_taken_at_their_mean_or_refused():
+    data = planted(n_side=9)
+    model = model_class("gcn")(Recipe.model_validate(QUICK)).fit(data)
+    fewer = model.predict(data.genes[:, ::-1][:, :20].copy())
+    assert fewer.uns["provenance"]["share_genes_matched"] == pytest.approx(20 / 30)
+    with pytest.raises(ModelProblem, match="Only 17%"):
+        model.predict(data.genes[:, :5].copy())
