@@ -547,7 +547,7 @@ def test_landmarks_of_a_section_are_fitted_applied_and_saved(
     qtbot.waitUntil(lambda: not dock.jobs.running, timeout=30_000)
     assert section.registered
     assert state.work(section).unsaved
-    assert "MSI lies over ST" in dock.messages.text
+    assert "MSI lies over the ST" in dock.messages.text
     assert not dock.run_bar.button.isEnabled(), "nothing is left to apply"
     assert "registered, not saved" in dock.state_line.text()
 

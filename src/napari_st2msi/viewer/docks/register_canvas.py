@@ -78,7 +78,8 @@ class LandmarkCanvas:
         self.viewer.scene.camera.events.zoom.connect(self._on_zoom)
         if canvas is not None:
             self._names = Names(self.viewer, canvas)
-            self.viewer.scene.camera.events.connect(self._on_camera)
+            for moved in self._moves:
+                moved.connect(self._on_camera)
         if layer is None:
             layer = Points(np.zeros((0, 2)), name=NAMES[self.side], units=("um", "um"))
             put(layer)
@@ -106,7 +107,8 @@ class LandmarkCanvas:
         self.viewer.layers.selection.events.active.disconnect(self._show_cursor)
         self.viewer.scene.camera.events.zoom.disconnect(self._on_zoom)
         if self._names is not None:
-            self.viewer.scene.camera.events.disconnect(self._on_camera)
+            for moved in self._moves:
+                moved.disconnect(self._on_camera)
             self._names.hide()
             self._names.deleteLater()
             self._names = None
@@ -187,6 +189,12 @@ class LandmarkCanvas:
         x, y = cast("Point", pair.at(self.side))
         size = _SELECTED_PX if pair.id == self._editor.selected else _MARKER_PX
         return Name(pair.id, y, x, size / 2 + _GAP_PX, faint=not pair.enabled)
+
+    @property
+    def _moves(self) -> tuple[Any, ...]:
+        """What tells that places are seen elsewhere on the canvas."""
+        dims = self.viewer.dims.events
+        return self.viewer.scene.camera.events, dims.order, dims.ndisplay
 
     def _on_camera(self, _event: Any = None) -> None:
         if self._names is not None:
