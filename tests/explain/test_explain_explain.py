@@ -102,6 +102,7 @@ def test_every_model_on_genes_is_explained(name: str) -> None:
         {"intensity": "kernel_ridge"},
         {"presence": "chain"},
         {"presence": "svm", "intensity": "pls"},
+        {"presence": "network", "intensity": "ridge"},
     ],
 )
 def test_any_two_stages_add_up(choices: dict[str, str]) -> None:
@@ -110,6 +111,27 @@ def test_any_two_stages_add_up(choices: dict[str, str]) -> None:
     assert found.method == "integrated_gradients"
     assert found.relative_gap < 1e-3
     assert found.values.any()
+
+
+def test_a_stack_adds_up() -> None:
+    model = fitted("stack", model={"stack_mlp": True})
+    assert len(model.maps_["intensity"].parts) == 3
+    found = explain_ion(model, DATA.genes, "linear0", spots=np.arange(20, 60))
+    assert found.relative_gap < 1e-3
+    assert found.values.any()
+
+
+@pytest.mark.parametrize("reduction", ["none", "svd"])
+def test_trees_are_explained_by_treeshap(reduction: str) -> None:
+    model = fitted("trees", model={"rounds": 20}, reduction=reduction)
+    found = explain_ion(model, DATA.genes, "linear0")
+    assert found.method == "tree_shap"
+    # From the mean of what trees say, and less than all reaches the genes.
+    assert np.ptp(found.baseline) < 1e-5
+    assert found.baseline.mean() == pytest.approx(found.predicted.mean(), abs=0.05)
+    brought = found.values.sum(axis=1)
+    assert np.corrcoef(brought, found.predicted)[0, 1] > 0.9
+    assert 0 < found.relative_gap < 0.5
 
 
 def test_of_two_stages_each_can_be_explained() -> None:

@@ -12,10 +12,12 @@ from scipy.special import expit
 
 from napari_st2msi.errors import ModelProblem
 from napari_st2msi.explain.attribution import Part
+from napari_st2msi.explain.further_ways import has_trees, way
 from napari_st2msi.explain.inputs import SpotGenes, Spots
-from napari_st2msi.explain.ways import Slopes, way
+from napari_st2msi.explain.ways import Slopes
 from napari_st2msi.models.learner import Learner
 from napari_st2msi.models.maps import Linear
+from napari_st2msi.models.trees import Trees
 from napari_st2msi.models.two_stage import TwoStage
 from napari_st2msi.progress import never
 
@@ -101,6 +103,8 @@ class MapExplainer(Explainer):
         maps = self.learner.maps_
         if part == "presence":
             return "linear" if isinstance(maps["presence"], Linear) else "integrated_gradients"
+        if isinstance(maps["intensity"], Trees):
+            return "tree_shap"
         linear = isinstance(maps["intensity"], Linear)
         if part == "prediction" and isinstance(self.learner, TwoStage):
             presence = maps["presence"]
@@ -126,6 +130,13 @@ class MapExplainer(Explainer):
         return intensity.slopes(at, even * chance) + presence.slopes(
             at, even * intensity.values(at) * chance * (1 - chance)
         )
+
+    def baseline(self, rows: NDArray[np.int64], ion: int, part: Part) -> NDArray[np.floating]:
+        """Return what contributions are counted from: with trees, what these say on average."""
+        intensity = self.learner.maps_["intensity"]
+        if part == "presence" or isinstance(self.learner, TwoStage) or not has_trees(intensity):
+            return super().baseline(rows, ion, part)
+        return way(intensity, self.base[rows], self.features[rows], ion).values(np.zeros(1))[0]
 
     def said(
         self, features: NDArray[np.floating], rows: NDArray[np.int64], part: Part = "prediction"

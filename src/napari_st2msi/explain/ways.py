@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from napari_st2msi.errors import ModelProblem
 from napari_st2msi.models.chain import Chain
 from napari_st2msi.models.kernel import Kernel
-from napari_st2msi.models.maps import Linear, Map
+from napari_st2msi.models.maps import Linear
 
 
 @dataclass(frozen=True)
@@ -53,37 +52,24 @@ class Way(Protocol):
         """
 
 
-def way(fitted: Map, start: NDArray[np.floating], end: NDArray[np.floating], target: int) -> Way:
-    """Return the way of a map from (n, features) to (n, features).
+class LinearWay:
+    """A linear map: as steep everywhere."""
 
-    Raises
-    ------
-    ModelProblem
-        The map is of a kind that has no slopes.
-    """
-    if isinstance(fitted, Linear):
-        return _LinearWay(fitted, start, end, target)
-    if isinstance(fitted, Kernel):
-        return _KernelWay(fitted, start, end, target)
-    if isinstance(fitted, Chain):
-        return _ChainWay(fitted, start, end, target)
-    raise ModelProblem(f"A model with a map of the kind '{type(fitted).__name__}' cannot be explained by genes yet.")
-
-
-class _LinearWay:
     def __init__(self, fitted: Linear, start: NDArray[np.floating], end: NDArray[np.floating], target: int) -> None:
         self._slope, self._intercept = fitted.slope[:, target], fitted.intercept[target]
         self._start, self._end = start @ self._slope, end @ self._slope
 
     def values(self, at: NDArray[np.float64]) -> NDArray[np.float64]:
+        """See `Way`."""
         # The intercept last: of an ion that is everywhere the log odds are infinite.
         return self._start + at[:, None] * (self._end - self._start) + self._intercept
 
     def slopes(self, at: NDArray[np.float64], weights: NDArray[np.float64]) -> Slopes:
+        """See `Way`."""
         return Slopes(self._slope[None], weights.sum(axis=0)[:, None])
 
 
-class _KernelWay:
+class KernelWay:
     """A kernel compares directions; lengths count as given.
 
     Straight to the mean a direction would stay as it is until it vanishes, and nothing could be told of
@@ -101,9 +87,11 @@ class _KernelWay:
         self._start, self._end = start / self._length, end / self._length
 
     def values(self, at: NDArray[np.float64]) -> NDArray[np.float64]:
+        """See `Way`."""
         return np.array([self._similarity(self._place(share)) @ self._weight for share in at]) + self._intercept
 
     def slopes(self, at: NDArray[np.float64], weights: NDArray[np.float64]) -> Slopes:
+        """See `Way`."""
         total = np.zeros(self._end.shape)
         for share, weight in zip(at, weights, strict=True):
             place = self._place(share)
@@ -121,15 +109,19 @@ class _KernelWay:
         return np.exp(-self._fitted.gamma * np.maximum(square, 0.0))
 
 
-class _ChainWay:
+class ChainWay:
+    """A chain of classifiers: each ion's odds depend on those before it."""
+
     def __init__(self, fitted: Chain, start: NDArray[np.floating], end: NDArray[np.floating], target: int) -> None:
         self._fitted, self._target = fitted, target
         self._start, self._end = (np.asarray(place, dtype=np.float64) for place in (start, end))
 
     def values(self, at: NDArray[np.float64]) -> NDArray[np.float64]:
+        """See `Way`."""
         return np.array([self._fitted(self._place(share))[:, self._target] for share in at])
 
     def slopes(self, at: NDArray[np.float64], weights: NDArray[np.float64]) -> Slopes:
+        """See `Way`."""
         fitted, total = self._fitted, np.zeros(self._end.shape)
         for share, weight in zip(at, weights, strict=True):
             odds = fitted(self._place(share))
