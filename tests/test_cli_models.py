@@ -94,3 +94,16 @@ def test_random_folds_are_warned_of(tables: tuple[Path, Path], tmp_path: Path) -
     assert model.intervals is not None
     assert model.intervals.held_out == "blocks of tissue"
     assert np.isfinite(model.intervals.half).any()
+
+
+def test_standardising_within_sections_is_compared(tmp_path: Path) -> None:
+    both = st2msi.simulate(n_spots=120, n_genes=30, ions_per_kind=1, image_px=128, n_sections=2, batch=1.0).paired()
+    for name, table in (("genes", both.genes), ("ions", both.ions)):
+        table.obs["slide"] = table.obs["section"].astype(str)
+        table.write_h5ad(tmp_path / f"{name}.h5ad")
+    tables = (tmp_path / "genes.h5ad", "--msi", tmp_path / "ions.h5ad", "--section-column", "slide", *QUICK)
+    choices = ("--protocol", "leave_group_out", "--compare-standardisation")
+    facts = result("train", *tables, *choices, "--out", tmp_path / "m", "--report", tmp_path / "r.html")
+    assert "Standardising genes within each section" in facts["batch"]
+    assert "Differences between sections" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "two sections" in run("info", tmp_path / "m").stdout

@@ -147,7 +147,10 @@ def test_sections_are_told_apart_and_none_is_none():
     choices = {**RIDGE, "evaluation": {"protocol": "leave_group_out"}}
     found = cross_validate(data, Recipe.model_validate(choices))
     regions = found.intervals.regions
-    assert list(regions.name[regions.part == "section"]) == ["s0", "s1", "s2"]
+    assert list(regions.name[regions.part == "fold"]) == ["s0", "s1", "s2"]
+    assert set(regions.part) == {"all", "fold", "quarter"}
+    blocks = cross_validate(data, Recipe.model_validate(RIDGE)).intervals.regions
+    assert list(blocks.name[blocks.part == "section"]) == ["s0", "s1", "s2"]
     assert found.intervals.held_out == "each 'section'"
     none = cross_validate(data, Recipe.model_validate({**choices, "intervals": {"make_intervals": "never"}}))
     assert none.intervals is None
