@@ -66,6 +66,12 @@ _NETWORK = (
     Setting("networks.learning_rate", low=1e-4, high=1e-2, log=True),
     Setting("networks.batch", (64, 128, 256)),
 )
+_TRANSFORMER = (
+    Setting("model.n_tokens", (32, 64, 128, 256)),
+    Setting("model.head_width", (8, 16, 32)),
+    Setting("model.layers", low=1, high=3, whole=True),
+    *_NETWORK[2:],
+)
 _OWN: dict[str, tuple[Setting, ...]] = {
     "two_stage": (
         Setting("model.presence", ("logistic", "svm")),
@@ -81,7 +87,8 @@ _OWN: dict[str, tuple[Setting, ...]] = {
         Setting("model.tree_components", low=8, high=64, log=True, whole=True),
     ),
     "stack": (Setting("model.stack_mlp", (False, True)), Setting("model.n_landmarks", (500, 1000, 2000))),
-    **dict.fromkeys(("mlp", "gcn", "graphsage", "gat", "cvae", "transformer", "linear_transformer"), _NETWORK),
+    **dict.fromkeys(("mlp", "gcn", "graphsage", "gat", "cvae"), _NETWORK),
+    **dict.fromkeys(("transformer", "linear_transformer"), _TRANSFORMER),
 }
 
 
