@@ -94,7 +94,7 @@ def _main_job(window: Window, out: Path, say: Callable[[str], None]) -> dict[str
     register = open_register(window)
     press(window, register, "Register")
     say(f"  {register.messages.text}")
-    pictures = {"picture of Register": window.picture(out / "register.png")}
+    pictures = {"picture of Register": window.picture(out / "register.png", settle=1.5)}
 
     open_dock(window.viewer, "Data")
     say("Pair: the pixels under each spot …")
