@@ -176,7 +176,7 @@ def cross_validate(
             fitted = model(chosen).fit(train, context=context, progress=part, cancelled=cancelled)
             guess = fitted.predict(held.genes, context=context)
             presence = guess.layers.get("presence")
-            tallies[name].add(truth, scale.compress(guess.X), reference, truth > 0, presence)
+            tallies[name].add(truth, scale.compress(guess.X), reference, scale.present(held.ions), presence)
             if name == recipe.model.name:
                 kept["mean"][fold.test] = guess.X
                 kept["presence"][fold.test] = np.nan if presence is None else presence

@@ -236,7 +236,7 @@ class _Run:
         guess = fitted.predict(held.genes, context=self._context)
         scale = IonScale(recipe.ions).fit(train.ions)
         truth = scale.forward(held.ions)
-        tally.add(truth, scale.compress(guess.X), scale.forward(train.ions).mean(axis=0), truth > 0)
+        tally.add(truth, scale.compress(guess.X), scale.forward(train.ions).mean(axis=0), scale.present(held.ions))
         return scale.learnable_
 
 

@@ -19,7 +19,7 @@ from napari_st2msi.models.choose import least_flexible
 from napari_st2msi.models.inner import block_folds, inner_folds
 from napari_st2msi.models.maps import Linear
 from napari_st2msi.models.ridge import fit_ridge
-from napari_st2msi.paired import PairedDataset, dense
+from napari_st2msi.paired import PairedDataset
 from napari_st2msi.progress import Progress, check, never
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class _Baseline(Predictor):
             raise ModelProblem("There are no spots to learn from.")
         check(cancelled)
         self.ions_ = IonScale(self.recipe.ions).fit(train.ions)
-        targets = np.hstack([self.ions_.forward(train.ions), dense(train.ions.X) > 0])
+        targets = np.hstack([self.ions_.forward(train.ions), self.ions_.present(train.ions)])
         self._learn(train, targets, cancelled)
         progress(1.0, self.name)
         return self

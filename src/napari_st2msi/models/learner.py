@@ -17,7 +17,7 @@ from napari_st2msi.models.banded import shares_explained
 from napari_st2msi.models.base import Predictor, prediction
 from napari_st2msi.models.inputs import Inputs, inputs_of
 from napari_st2msi.models.maps import Linear, Map
-from napari_st2msi.paired import PairedDataset, dense
+from napari_st2msi.paired import PairedDataset
 from napari_st2msi.progress import Progress, never
 from napari_st2msi.recipe import Genes
 
@@ -78,7 +78,7 @@ class Learner(Predictor):
         self.design_ = Design(self._gene_choices)
         inputs = self._inputs(train, inputs_of(self.design_, train, values, context, cancelled))
         self.maps_: dict[str, Map] = {}
-        self._learn(inputs, values, dense(train.ions.X) > 0, progress.part(0.05, 1.0), cancelled)
+        self._learn(inputs, values, self.ions_.present(train.ions), progress.part(0.05, 1.0), cancelled)
         intensity = self.maps_.get("intensity")
         self.shares_: dict[str, NDArray[np.float64]] = {}
         if isinstance(intensity, Linear):

@@ -16,6 +16,20 @@ class Ions(Choices):
         "none", title="Normalisation", description="tic: divide by the spot's total ion current."
     )
     log1p: bool = Field(True, title="log1p", description="Learn log(1+x): errors then count in ratios.")
+    presence_rule: Literal["above_zero", "noise", "mixture"] = Field(
+        "above_zero",
+        title="Present",
+        description="When an ion counts as present, learned on training spots. above_zero: with any intensity; noise: "
+        "above a level of noise, the same for all ions; mixture: in the upper of two groups of the ion's own "
+        "intensities, where there are two.",
+    )
+    noise_quantile: float = Field(
+        0.05,
+        gt=0,
+        lt=1,
+        title="Share of noise",
+        description="For 'noise': this share of all intensities above zero counts as noise.",
+    )
     min_spots: int = Field(
         10,
         ge=1,
