@@ -16,7 +16,7 @@ from napari_st2msi.features.spatial import where
 from napari_st2msi.models.arrays import part, prefixed
 from napari_st2msi.models.base import Predictor, prediction
 from napari_st2msi.models.choose import least_flexible
-from napari_st2msi.models.inner import block_folds, inner_folds
+from napari_st2msi.models.inner import block_folds, choosing_folds
 from napari_st2msi.models.maps import Linear
 from napari_st2msi.models.ridge import fit_ridge
 from napari_st2msi.paired import PairedDataset
@@ -127,7 +127,7 @@ class TotalCounts(_Baseline):
         self.deviation_ = np.where(deviation > 1e-12, deviation, 1.0)
         alphas = np.geomspace(*self.recipe.model.alphas, self.recipe.model.n_alphas)
         scaled = (totals - self.centre_) / self.deviation_
-        self.linear_ = fit_ridge(scaled, targets, alphas, inner_folds(train), cancelled=cancelled)
+        self.linear_ = fit_ridge(scaled, targets, alphas, choosing_folds(train), cancelled=cancelled)
 
     def _estimate(self, genes: AnnData) -> NDArray[np.float64]:
         return self.linear_((_totals(genes) - self.centre_) / self.deviation_)
@@ -154,7 +154,7 @@ class Position(_Baseline):
         self.frames_ = frames_of(train.xy, train.sections)
         alphas = np.geomspace(*self.recipe.model.alphas, self.recipe.model.n_alphas)
         terms = polynomials(train.xy, train.sections, self.frames_)
-        self.linear_ = fit_ridge(terms, targets, alphas, inner_folds(train), cancelled=cancelled)
+        self.linear_ = fit_ridge(terms, targets, alphas, choosing_folds(train), cancelled=cancelled)
 
     def _estimate(self, genes: AnnData) -> NDArray[np.float64]:
         xy, sections = where(genes)

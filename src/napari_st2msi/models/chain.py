@@ -124,7 +124,7 @@ def fit_chain(
         for number, fold in enumerate(folds):
             for candidate, penalty in enumerate(_PENALTIES):
                 slope = _fit(z[fold.fit], y[fold.fit], own[fold.fit], penalty)
-                held_odds[candidate, fold.held] += z[fold.held] @ slope
+                held_odds[candidate, fold.held] = own[fold.held] + z[fold.held] @ slope
             some = held_odds[:, fold.held]
             errors[number, :, 0] = (np.logaddexp(0.0, some) - y[fold.held] * some).sum(axis=1)
         best = least_flexible(errors)[0]

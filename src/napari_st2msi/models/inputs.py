@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_st2msi.features.design import Design
-from napari_st2msi.models.inner import InnerFold, inner_folds
+from napari_st2msi.models.inner import InnerFold, choosing_folds
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.progress import check, never
 
@@ -62,7 +62,7 @@ def inputs_of(
     check(cancelled)
     design.fit(train.genes, targets=targets, context=context)
     features = design.transform(train.genes, context).astype(np.float64)
-    folds = inner_folds(train)
+    folds = choosing_folds(train)
     if design.supervised:
         for number, fold in enumerate(folds):
             check(cancelled)

@@ -23,7 +23,7 @@ _OWN = {
     "lasso": "regression:Lasso",
     "linear": "regression:LeastSquares",
     "trees": "regression:BoostedTrees",
-    "stack": "regression:Stack",
+    "stack": "two_stage:Stack",
     "mlp": "mlp:MultilayerPerceptron",
     "gcn": "graph:GraphConvolution",
     "graphsage": "graph:GraphSage",

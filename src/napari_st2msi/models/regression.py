@@ -140,16 +140,6 @@ class BoostedTrees(Regression):
     )
 
 
-class Stack(Regression):
-    """What several regressions say, weighed for each ion."""
-
-    name: ClassVar[str] = "stack"
-    regression: ClassVar[str] = "stack"
-    assumes: ClassVar[str] = (
-        "Each ion is told best by its own mixture of lines, smooth curves and interactions of genes; takes its time."
-    )
-
-
 class PositionGenes(BandedRidge):
     """Position in the section and genes, each with a penalty of its own.
 

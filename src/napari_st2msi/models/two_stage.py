@@ -43,6 +43,8 @@ class TwoStage(Learner):
         "Log odds of presence, and log intensity where present, follow the genes of the spot and around it."
     )
     stages: ClassVar[tuple[str, ...]] = ("presence", "intensity")
+    #: The regression of the second stage; None: as the recipe says.
+    regression: ClassVar[str | None] = None
 
     def _learn(
         self,
@@ -64,7 +66,7 @@ class TwoStage(Learner):
             mixed = np.flatnonzero(np.isfinite(odds).all(axis=0))
             self.threshold_[mixed] = best_thresholds(odds[:, mixed], present[:, mixed])
         task = replace(task, progress=progress.part(0.5, 1.0))
-        self.maps_["intensity"] = fit_regression(choices.intensity, task)
+        self.maps_["intensity"] = fit_regression(self.regression or choices.intensity, task)
 
     def _estimate(self, features: NDArray[np.float32]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         probability, intensity = expit(self.maps_["presence"](features)), self.maps_["intensity"](features)
@@ -79,6 +81,16 @@ class TwoStage(Learner):
         self.threshold_ = arrays["threshold"]
         if len(self.threshold_) != self._n_targets:
             raise ModelProblem("The model's thresholds do not fit its ions.")
+
+
+class Stack(TwoStage):
+    """Two stages, of which the second is what several regressions say, weighed for each ion."""
+
+    name: ClassVar[str] = "stack"
+    regression: ClassVar[str | None] = "stack"
+    assumes: ClassVar[str] = (
+        "Each ion, where present, is told best by its own mixture of lines, curves and interactions; takes its time."
+    )
 
 
 def _classifiers(task: Task) -> tuple[Map, NDArray[np.float64]]:

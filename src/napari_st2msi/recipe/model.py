@@ -16,7 +16,7 @@ class Model(Choices):
     presence: Literal["logistic", "svm", "chain", "networks", "network"] = Field(
         "logistic",
         title="Presence by",
-        description="For 'two_stage'. logistic: logistic regression for each ion; svm: linear support vector machine "
+        description="For 'two_stage' and 'stack'. logistic: logistic regression; svm: a linear support vector machine "
         "for each ion; chain: logistic regressions, each of which also sees what the ones before it predict; "
         "networks: a small network for each ion; network: one for all ions.",
     )

@@ -36,5 +36,7 @@ def trains_networks(model: Model) -> bool:
     """Return whether a model is a network or has one inside."""
     parts = {model.name}
     if model.name == "two_stage":
-        parts |= {model.intensity, model.presence}
+        parts |= {model.intensity}
+    if model.name in ("two_stage", "stack"):
+        parts |= {model.presence}
     return bool(parts & {*NETWORKS, "network", "networks"}) or ("stack" in parts and model.stack_mlp)

@@ -59,7 +59,7 @@ def model_in_words(model: Model) -> str:
 def networks_in_words(networks: Networks) -> str:
     """Return how networks are trained, in few words."""
     device = "" if networks.device == "auto" else f" · {words_for(networks.device)}"
-    return f"{networks.epochs:,} epochs at most · {networks.batch:,} spots a step{device}"
+    return f"{networks.epochs:,} epochs at most{device}"
 
 
 def protocol_in_words(protocol: Protocol) -> str:
@@ -114,10 +114,12 @@ def _among(*models: str) -> Callable[[Mapping[str, Any]], bool]:
 
 
 _RIDGES = _among("ridge", "banded_ridge", "kernel_ridge", "position_genes", "stack")
+_STAGES = ("two_stage", "stack")
 #: When a choice about the model matters, by what else was chosen.
 MODEL_SHOWN: dict[str, Callable[[Mapping[str, Any]], bool]] = {
-    **dict.fromkeys(("presence", "intensity", "combine"), lambda chosen: chosen["name"] == "two_stage"),
-    "choose_threshold": lambda chosen: chosen["name"] == "two_stage" and chosen["combine"] == "mask",
+    "intensity": lambda chosen: chosen["name"] == "two_stage",
+    **dict.fromkeys(("presence", "combine"), lambda chosen: chosen["name"] in _STAGES),
+    "choose_threshold": lambda chosen: chosen["name"] in _STAGES and chosen["combine"] == "mask",
     "alphas": lambda chosen: chosen["name"] == "two_stage" or _RIDGES(chosen),
     "n_alphas": lambda chosen: _RIDGES(chosen) or _among("lasso", "elastic_net")(chosen),
     "penalties": _among("ridge", "kernel_ridge"),
