@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pyqtgraph
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QLabel
 
 from napari_st2msi.models.deep.following import Told
 from napari_st2msi.viewer.parts.live_curve import LiveCurve
 from napari_st2msi.viewer.parts.style import Look
+from napari_st2msi.viewer.parts.words import Words
 
 _EARLIER = 5
 
@@ -22,10 +22,8 @@ class LossCurve(LiveCurve):
         self._held_line = self.plot.plot()
         self._earlier: list[pyqtgraph.PlotDataItem] = []
         self._faint, self._colours = "gray", ("gray", "gray")
-        self.label = QLabel()
+        self.label = Words(role="note")
         self.label.setTextFormat(Qt.TextFormat.RichText)
-        self.label.setWordWrap(True)
-        self.label.setProperty("role", "note")
         layout = self.layout()
         assert layout is not None
         layout.insertWidget(0, self.label)

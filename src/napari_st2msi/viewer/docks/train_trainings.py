@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QVBoxLayout, QWidget
+from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
 from napari_st2msi.errors import FileProblem
 from napari_st2msi.models.deep.following import Told
@@ -54,6 +54,8 @@ class Trainings(QWidget):
         layout.setSpacing(4)
         for part in (self.live, self.curve, self.queue):
             layout.addWidget(part)
+            part.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
         self.guard = CloseGuard(self.loses, parent=self)
         self.queue.add_pressed.connect(self.add_pressed)
         dock.jobs.told.connect(self._on_told)

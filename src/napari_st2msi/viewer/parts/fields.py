@@ -52,6 +52,11 @@ _WORDS = {
     "svm": "SVM",
     "linear": "least squares",
     "position_genes": "position and genes",
+    "mlp": "multilayer perceptron",
+    "gcn": "graph convolution (GCN)",
+    "graphsage": "GraphSAGE",
+    "gat": "graph attention (GAT)",
+    "cvae": "variational autoencoder (CVAE)",
     "two_stage": "two-stage (presence, intensity)",
 }
 
