@@ -50,7 +50,8 @@ def history_figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
     for axis in axes[::columns]:
         axis.set_ylabel("mean R² on inner folds", fontsize=8.5)
     if histories:
-        axes[0].legend(fontsize=7.5, frameon=False, loc="lower right")
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, fontsize=7.5, frameon=False, loc="outside lower center", ncols=len(labels))
     return figure
 
 

@@ -30,7 +30,7 @@ def card(model: Any) -> str:
     paragraphs = [
         f"# {model.predictor.name.replace('_', '-')}: {len(model.ions):,} ions from {len(model.genes):,} genes",
         f"Fitted on {model.created} with napari-st2msi {model.versions.get('napari-st2msi', '')}. "
-        f"{model.predictor.assumes}",
+        f"It assumes: {model.predictor.assumes}",
         "## Data",
         _data(model),
         "## Skill on spots that it did not see",
@@ -94,10 +94,12 @@ def _scores(model: Any) -> list[str]:
         return ["Not measured."]
     rows = []
     for name, entry in summary["predictors"].items():
-        words = "**this model**" if name == summary["model"] else f"{name}, without genes" * (name in BASELINES)
+        words = (
+            "**this model**" if name == summary["model"] else f"{name}, without genes" if name in BASELINES else name
+        )
         share = entry["share_skill"]
         cells = [_number(entry["r2"][key]) for key in ("q1", "median", "q3")]
-        rows.append([words or name, *cells, "–" if share is None else f"{share:.0%}"])
+        rows.append([words, *cells, "–" if share is None else f"{share:.0%}"])
     head = ["predictor", "R², lower quartile", "median", "upper quartile", f"ions above {SKILL:g}"]
     verdicts = "; ".join(f"{kind}: {count:,}" for kind, count in summary["verdicts"].items())
     return [str(summary["protocol"]["note"]), _table(head, rows), f"Ions by verdict: {verdicts}."]
@@ -142,7 +144,8 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def _number(value: Any) -> str:
-    return "–" if value is None or pd.isna(value) else f"{value:.3f}"
+    # Adding 0 takes the sign from what rounds to nothing.
+    return "–" if value is None or pd.isna(value) else f"{round(float(value), 3) + 0.0:.3f}"
 
 
 def _share(value: Any) -> str:
