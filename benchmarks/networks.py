@@ -25,7 +25,7 @@ import napari_st2msi as st2msi
 from _report import table, verdict
 from napari_st2msi import Recipe
 from napari_st2msi.models.deep.loop import Loss, Schedule, seeded, train
-from napari_st2msi.models.deep.loss import intensity_and_presence
+from napari_st2msi.models.deep.loss import intensity_and_presence, unlikelihood
 from napari_st2msi.models.inner import InnerFold
 from napari_st2msi.models.registry import model_class
 
@@ -81,14 +81,21 @@ def graph_losses(data: Data, depth: int) -> dict[str, Loss]:
     edges = torch.stack([around, torch.repeat_interleave(torch.arange(n), starts.diff())])
     edges, weights = gcn_norm(edges, num_nodes=n, add_self_loops=True)
 
+    def judged(
+        network: Any, intensity: torch.Tensor, odds: torch.Tensor, data: Data, rows: torch.Tensor
+    ) -> torch.Tensor:
+        if network.training:
+            return unlikelihood(intensity, odds, network.layers.log_noise, data, rows)
+        return intensity_and_presence(intensity, odds, data, rows)
+
     def piece(network: Any, data: Data, rows: torch.Tensor) -> torch.Tensor:
         nodes, near, place, kept = k_hop_subgraph(data["asked"][rows], depth, edges, relabel_nodes=True, num_nodes=n)
         said = network(data["features"][nodes], near, weights[kept])
-        return intensity_and_presence(said[0][place], said[1][place], data, rows)
+        return judged(network, said[0][place], said[1][place], data, rows)
 
     def whole(network: Any, data: Data, rows: torch.Tensor) -> torch.Tensor:
         said, asked = network(data["features"], edges, weights), data["asked"][rows]
-        return intensity_and_presence(said[0][asked], said[1][asked], data, rows)
+        return judged(network, said[0][asked], said[1][asked], data, rows)
 
     return {"torch-geometric, k_hop_subgraph": piece, "torch-geometric, whole graph": whole}
 
