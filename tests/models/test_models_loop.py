@@ -309,6 +309,26 @@ def test_a_device_that_is_not_there_is_named(monkeypatch, name, kind):
     assert found("auto") == "cuda"
 
 
+def test_several_gpus_are_refused_where_there_are_fewer(monkeypatch):
+    with pytest.raises(ModelProblem, match="2 NVIDIA GPUs were asked for, and torch finds 0"):
+        trained(Schedule(device="cpu", devices=2))
+    monkeypatch.setattr(device, "there_is", lambda asked: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(ModelProblem, match="4 NVIDIA GPUs were asked for, and torch finds 1"):
+        device.fabric("cuda", devices=4)
+
+
+def test_several_gpus_share_minibatches_from_one_process(monkeypatch):
+    asked = {}
+    monkeypatch.setattr(device, "there_is", lambda asked: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr("lightning_fabric.Fabric", lambda **choices: asked.update(choices))
+    device.fabric("cuda", devices=4)
+    assert asked == {"accelerator": "cuda", "devices": 4, "strategy": "dp", "precision": "32-true"}
+    device.fabric("cuda")
+    assert (asked["devices"], asked["strategy"]) == (1, "auto")
+
+
 def test_mixed_precision_on_the_cpu_is_full():
     assert weights(trained(Schedule(**{**vars(CPU), "precision": "mixed"}))) == weights(trained())
 

@@ -183,3 +183,9 @@ def test_nothing_to_learn_is_the_mean():
     model = fitted(PairedDataset(SMALL.genes, zero))
     assert model.networks_ == []
     assert (model.predict(SMALL.genes).X == 0).all()
+
+
+def test_several_gpus_are_refused_where_there_are_none():
+    several = QUICK.model_copy(update={"networks": QUICK.networks.model_copy(update={"devices": 2})})
+    with pytest.raises(ModelProblem, match="2 NVIDIA GPUs were asked for"):
+        fitted(recipe=several)

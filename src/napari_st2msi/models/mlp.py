@@ -14,6 +14,7 @@ class MultilayerPerceptron(NetworkLearner):
     """Residual multilayer perceptrons; see `napari_st2msi.models.deep.perceptron.Perceptron`."""
 
     name: ClassVar[str] = "mlp"
+    spreads: ClassVar[bool] = True
     assumes: ClassVar[str] = (
         "Ions follow the genes of the spot and around it, also where genes act together; many spots tell how."
     )

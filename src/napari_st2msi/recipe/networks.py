@@ -22,6 +22,9 @@ class Networks(Choices):
     device: Literal["auto", "cuda", "mps", "cpu"] = Field(
         "auto", title="Device", description="auto: the GPU if torch finds one, else the processor."
     )
+    devices: int = Field(
+        1, ge=1, le=64, title="GPUs", description="For 'mlp': how many NVIDIA GPUs share each minibatch."
+    )
     precision: Literal["full", "mixed"] = Field(
         "full", title="Precision", description="mixed: 16 bits where an NVIDIA GPU gains by it."
     )

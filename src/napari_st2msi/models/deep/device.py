@@ -55,18 +55,26 @@ def threads(number: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def fabric(device: Device = "auto", precision: Precision = "full") -> Any:
-    """Return the `lightning_fabric.Fabric` that trains on one device.
+def fabric(device: Device = "auto", precision: Precision = "full", devices: int = 1) -> Any:
+    """Return the `lightning_fabric.Fabric` that trains on one device, or on several NVIDIA GPUs at once.
+
+    Several GPUs share each minibatch from within this process (Fabric's strategy ``dp``): the strategies with a
+    process each would start the program that calls, such as napari, once more for every GPU.
 
     Raises
     ------
     ModelProblem
-        The device asked for is not there.
+        The device asked for is not there, or not as often.
     """
     from lightning_fabric import Fabric
 
     name = found(device)
+    if devices > 1 and (name != "cuda" or torch.cuda.device_count() < devices):
+        there = torch.cuda.device_count() if name == "cuda" else 0
+        raise ModelProblem(
+            f"{devices} NVIDIA GPUs were asked for, and torch finds {there} to train on. Choose fewer devices."
+        )
     bits: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     if precision == "mixed" and name == "cuda":
         bits = "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
-    return Fabric(accelerator=name, devices=1, precision=bits)
+    return Fabric(accelerator=name, devices=devices, strategy="auto" if devices == 1 else "dp", precision=bits)

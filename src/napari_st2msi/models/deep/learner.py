@@ -56,6 +56,8 @@ class NetworkLearner(Learner):
     stages: ClassVar[tuple[str, ...]] = ()
     #: How many threads train it on the CPU; None for as many as torch takes. One suits small matrices.
     threads: ClassVar[int | None] = 1
+    #: Whether a minibatch may be spread over several GPUs: the network takes one tensor with a row for each spot.
+    spreads: ClassVar[bool] = False
     #: What the recipe's learning rate is multiplied by.
     pace: ClassVar[float] = 1.0
 
@@ -164,6 +166,8 @@ class NetworkLearner(Learner):
         from napari_st2msi.models.deep.loop import Schedule, seeded, train
 
         choices, watch = self.recipe.networks, followed()
+        if choices.devices > 1 and not self.spreads:
+            raise ModelProblem(f"'{self.name}' trains on one GPU at a time. Choose 1 device.")
         for number, fold in enumerate(folds, 1):
             with seeded(choices.seed, number):
                 network = self._network(n_features)
@@ -181,6 +185,7 @@ class NetworkLearner(Learner):
                     seed=choices.seed + number,
                     device=choices.device,
                     precision=choices.precision,
+                    devices=choices.devices,
                     threads=self.threads,
                 ),
                 checkpoints=watch.checkpoints,

@@ -50,7 +50,7 @@ class Schedule:
         The largest norm of the gradient.
     seed
         Of the order of spots and of what the network draws, such as dropout.
-    device, precision
+    device, precision, devices
         See `napari_st2msi.models.deep.device`.
     threads
         On the CPU; None for as many as torch takes. Threads that wait for each other at every small
@@ -67,6 +67,7 @@ class Schedule:
     seed: int = 0
     device: Device = "auto"
     precision: Precision = "full"
+    devices: int = 1
     threads: int | None = None
 
     def rate(self, epoch: float) -> float:
@@ -128,7 +129,7 @@ class Trained:
 def seeded(*numbers: int) -> Iterator[None]:
     """Draw torch's random numbers from a seed, and give its generator back as it was."""
     seed = int(np.random.default_rng(numbers).integers(2**63 - 1))
-    devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    devices = list(range(torch.cuda.device_count()))
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield
@@ -228,7 +229,7 @@ class _Run:
         held: NDArray[np.integer],
         schedule: Schedule,
     ) -> None:
-        self.fabric = fabric(schedule.device, schedule.precision)
+        self.fabric = fabric(schedule.device, schedule.precision, schedule.devices)
         self.loss, self.fit, self.schedule = loss, fit, schedule
         optimiser = _optimiser(network, schedule)
         self.plain = network
@@ -303,7 +304,7 @@ class _Run:
 
     def fingerprint(self) -> str:
         """Return a mark of a training: its settings, its start and its data."""
-        settings = asdict(replace(self.schedule, device="cpu"))  # it may go on elsewhere
+        settings = asdict(replace(self.schedule, device="cpu", devices=1))  # it may go on elsewhere
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
         pieces = {**self.plain.state_dict(), **self.data, "fit": torch.as_tensor(self.fit), "held": self.held}
         for name, tensor in pieces.items():
