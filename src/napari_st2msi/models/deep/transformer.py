@@ -145,7 +145,7 @@ class Transformer(nn.Module):
         self.channel = nn.Parameter(torch.cat([torch.ones(1, width), 0.3 * torch.randn(n_channels - 1, width)]))
         self.ion = nn.Parameter(0.5 * torch.randn(n_ions, width))
         self.mass = nn.Linear(2 * N_WAVES, width, bias=False)
-        nn.init.normal_(self.mass.weight, std=0.1)
+        nn.init.normal_(self.mass.weight, std=0.02)
         self.place = nn.Sequential(
             nn.Dropout(dropout / 2),
             nn.Linear(n_features, 8 * width),
