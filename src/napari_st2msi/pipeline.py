@@ -152,12 +152,30 @@ def pair(
     return result.dataset
 
 
-def paired_dataset(sections: Section | Sequence[Section]) -> PairedDataset:
-    """Return the paired spots of one or several sections that were paired before."""
+def paired_dataset(
+    sections: Section | Sequence[Section],
+    recipe: Recipe | None = None,
+    *,
+    progress: Progress = Progress(),
+    cancelled: Callable[[], bool] = never,
+) -> PairedDataset:
+    """Return the paired spots of one or several sections that were paired before.
+
+    Parameters
+    ----------
+    recipe
+        Where it asks for histology (``genes.histology``), the stained sections around the spots are described.
+    """
+    from napari_st2msi.pairing.histology import with_histology
     from napari_st2msi.pairing.pair import stored
 
     sections = [sections] if isinstance(sections, Section) else list(sections)
-    return PairedDataset.concat([stored(section) for section in sections])
+    genes = (Recipe() if recipe is None else recipe).genes
+    parts = []
+    for number, section in enumerate(sections):
+        part = progress.part(number / len(sections), (number + 1) / len(sections))
+        parts.append(with_histology(stored(section), section, genes, progress=part, cancelled=cancelled))
+    return PairedDataset.concat(parts)
 
 
 def evaluate(
@@ -267,7 +285,7 @@ def load_model(folder: str | Path) -> TrainedModel:
 
 def predict(model: TrainedModel, query: Section | AnnData) -> AnnData:
     """Predict ions of a section (ST is enough) or of spots × genes, in measured units."""
-    return model.predict(_genes_of(query))
+    return model.predict(_genes_of(query, model))
 
 
 def explain_ion(
@@ -284,7 +302,7 @@ def explain_ion(
     from napari_st2msi.explain.explain import explain_ion
 
     return explain_ion(
-        model.predictor, _genes_of(query), ion, spots=spots, part=part, progress=progress, cancelled=cancelled
+        model.predictor, _genes_of(query, model), ion, spots=spots, part=part, progress=progress, cancelled=cancelled
     )
 
 
@@ -300,7 +318,9 @@ def explain_region(
     """Return what each gene contributes to several ions over some spots; see `napari_st2msi.explain.explain`."""
     from napari_st2msi.explain.explain import explain_region
 
-    return explain_region(model.predictor, _genes_of(query), ions, spots=spots, progress=progress, cancelled=cancelled)
+    return explain_region(
+        model.predictor, _genes_of(query, model), ions, spots=spots, progress=progress, cancelled=cancelled
+    )
 
 
 def perturb(
@@ -315,7 +335,9 @@ def perturb(
     """Predict ions before and after genes are changed in some spots; see `napari_st2msi.explain.perturb`."""
     from napari_st2msi.explain.perturb import perturb
 
-    return perturb(model.predictor, _genes_of(query), changes, spots=spots, progress=progress, cancelled=cancelled)
+    return perturb(
+        model.predictor, _genes_of(query, model), changes, spots=spots, progress=progress, cancelled=cancelled
+    )
 
 
 def keep_prediction(section: Section, prediction: AnnData) -> None:
@@ -338,5 +360,11 @@ def save(section: Section, path: str | Path | None = None, *, overwrite: bool = 
     return save(section, None if path is None else Path(path), overwrite=overwrite)
 
 
-def _genes_of(query: Section | AnnData) -> AnnData:
-    return query.st if isinstance(query, Section) else query
+def _genes_of(query: Section | AnnData, model: TrainedModel) -> AnnData:
+    """Return spots × genes, with the histology around spots where the model sees it."""
+    from napari_st2msi.pairing.histology import describe_spots
+
+    if not isinstance(query, Section):
+        return query
+    describe_spots(query, model.recipe.genes)
+    return query.st

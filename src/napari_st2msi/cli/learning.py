@@ -85,7 +85,8 @@ def train(
 
     check_writable(out, overwrite, report, scores)
     sections = open_all(paths, msi, opening, run)
-    paired = pipeline.paired_dataset(sections)
+    with run.progress("Gathering spots") as progress:
+        paired = pipeline.paired_dataset(sections, recipe, progress=progress, cancelled=run.cancelled)
     evaluation = None
     if evaluate:
         with run.progress("Evaluating") as progress:

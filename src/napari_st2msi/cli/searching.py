@@ -57,7 +57,7 @@ def search(
     from napari_st2msi.report.table import write_whole
 
     check_writable(out, overwrite, out, history, plot)
-    paired = pipeline.paired_dataset(open_all(paths, msi, opening, run))
+    paired = pipeline.paired_dataset(open_all(paths, msi, opening, run), recipe, cancelled=run.cancelled)
     with run.progress("Searching") as progress:
         found = pipeline.search(paired, recipe, progress=progress, cancelled=run.cancelled)
     write_whole(out, lambda file: file.write_text(found.recipe.to_yaml(), encoding="utf-8"))

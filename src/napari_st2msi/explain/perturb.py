@@ -237,7 +237,7 @@ def _changed(genes: AnnData, changes: Sequence[Change], asked: NDArray[np.int64]
         X=values,
         obs=genes.obs.copy(),
         var=genes.var.copy(),
-        obsm={"spatial": np.asarray(genes.obsm["spatial"])},
+        obsm=dict(genes.obsm),
     )
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_st2msi.errors import ModelProblem
 from napari_st2msi.features.genes import GeneFeatures, Scaled
+from napari_st2msi.features.histology import HISTOLOGY, HistologyFeatures
 from napari_st2msi.features.neighbours import ring_means, spreading, step_length
 from napari_st2msi.features.pathways import averaging, gene_sets, members
 from napari_st2msi.features.pls import simpls
@@ -37,6 +38,7 @@ _PIECES: dict[str, Callable[[], Any]] = {
     "pathway_genes": GeneFeatures,
     "pathway_means": _rotation,
     "signatures": Signatures,
+    "histology": HistologyFeatures,
 }
 
 
@@ -49,9 +51,10 @@ class Design:
     Neighbours count within a section only, and only by their genes. All that is fitted is fitted on
     training spots; a basis is applied to other spots, never fitted again there.
 
-    Where the recipe asks for them, two more bands follow: ``pathways``, the mean of each pathway's
+    Where the recipe asks for them, more bands follow: ``pathways``, the mean of each pathway's
     standardised genes, and ``signature``, which genes belong to the signature of the spot's cluster (1 or 0;
-    where genes are reduced to directions, which cluster it is, as that says the same).
+    where genes are reduced to directions, which cluster it is, as that says the same). Last comes ``histology``,
+    what the stained section looks like around the spot.
 
     Parameters
     ----------
@@ -62,7 +65,7 @@ class Design:
     ----------
     genes_, reduction_, graph_
         The fitted scales and directions; None where there is no reduction, no graph band.
-    pathway_genes_, pathway_means_, signatures_
+    pathway_genes_, pathway_means_, signatures_, histology_
         What the further bands, or the choice of genes, need; None where nothing does.
     pathways_
         Names of the pathways, in the order of their columns; empty where there are none.
@@ -111,6 +114,7 @@ class Design:
             self.signatures_ = Signatures(choices).fit(genes, context)
         self.genes_ = GeneFeatures(choices).fit(genes, self._named(genes))
         self._fit_pathways(genes)
+        self.histology_ = HistologyFeatures(choices).fit(genes) if choices.histology != "none" else None
         scaled = self.genes_.scaled(genes)
         self.reduction_: Rotation | None = None
         if choices.reduction == "svd":
@@ -241,6 +245,8 @@ class Design:
             else:
                 which = self.signatures_.assign(genes, context)
                 bands[SIGNATURE] = np.eye(len(self.signatures_.clusters_), dtype=np.float32)[which]
+        if self.histology_ is not None:
+            bands[HISTOLOGY] = self.histology_.transform(genes, context)
         return bands
 
     def _base(self, genes: AnnData) -> NDArray[np.float32]:

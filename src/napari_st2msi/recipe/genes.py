@@ -96,6 +96,19 @@ class Genes(Choices):
         title="Pathways beside",
         description="Models also see the mean of each pathway's genes, as a band of its own.",
     )
+    histology: Literal["none", "texture"] = Field(
+        "none",
+        title="Histology",
+        description="Models also see the stained section around the spot, as a band of its own. texture: stains, their "
+        "variation and local patterns, in two discs.",
+    )
+    histology_radius: float = Field(
+        30.0,
+        gt=0,
+        le=2000,
+        title="Histology within (µm)",
+        description="Radius of the nearer disc around a spot; the other is twice as wide.",
+    )
     signature_mask: Literal["auto", "yes", "no"] = Field(
         "auto",
         title="Signature mask",

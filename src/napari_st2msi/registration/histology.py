@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_st2msi.features.texture import absorption
 from napari_st2msi.io.histology import histology_levels
 from napari_st2msi.section import Section
 
@@ -49,11 +50,6 @@ def histology_image(section: Section, longest: int = 1200) -> tuple[NDArray[np.u
     shift = (scale - 1) / 2
     own = np.array([[scale[0], 0, shift[0]], [0, scale[1], shift[1]], [0, 0, 1]])
     return small.round().astype(np.uint8), matrix @ own
-
-
-def absorption(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return the optical density of (h, w, 3) colours, (h, w, 3) float32: 0 where the glass is clear."""
-    return np.asarray(-np.log((image.astype(np.float32) + 4) / 259), dtype=np.float32)
 
 
 def stain_features(image: NDArray[np.uint8], reach: float) -> NDArray[np.float32]:

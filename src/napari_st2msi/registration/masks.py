@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import DataProblem
+from napari_st2msi.features.texture import absorption
 from napari_st2msi.paired import check_values, dense
-from napari_st2msi.registration.histology import absorption, histology_image
+from napari_st2msi.registration.histology import histology_image
 from napari_st2msi.registration.raster import rasterise
 from napari_st2msi.registration.transforms import Transform
 from napari_st2msi.section import MSI_SYSTEM, Section

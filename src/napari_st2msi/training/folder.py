@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from napari_st2msi.errors import DataProblem, FileProblem, ModelProblem, RecipeProblem, St2msiError
 from napari_st2msi.evaluation.conformal import Intervals
+from napari_st2msi.features.histology import HISTOLOGY
 from napari_st2msi.features.ions import frame_from_json, frame_to_json
+from napari_st2msi.features.texture import N_FEATURES
 from napari_st2msi.models.arrays import part, prefixed
 from napari_st2msi.models.base import Predictor
 from napari_st2msi.models.registry import model_class
@@ -288,7 +290,7 @@ def _try(predictor: Predictor, genes: list[str]) -> None:
         np.zeros((2, len(genes)), dtype=np.float32),
         obs=pd.DataFrame({"section": ["blank", "blank"]}, index=["a", "b"]),
         var=pd.DataFrame(index=genes),
-        obsm={"spatial": np.array([[0.0, 0.0], [100.0, 0.0]])},
+        obsm={"spatial": np.array([[0.0, 0.0], [100.0, 0.0]]), HISTOLOGY: np.zeros((2, N_FEATURES))},
     )
     predictor.predict(blank)
 

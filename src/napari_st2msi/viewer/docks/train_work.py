@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from napari_st2msi import pipeline
 from napari_st2msi.models.deep.following import Told, following
 from napari_st2msi.paired import PairedDataset
+from napari_st2msi.pairing.histology import with_histology
 from napari_st2msi.progress import Progress, check
 from napari_st2msi.recipe import Recipe
 from napari_st2msi.recipe.networks import NETWORKS
@@ -61,7 +62,12 @@ def train(
     told
         Called with the median R² after each fold, and with every epoch of every network.
     """
-    paired = PairedDataset.concat(list(parts))
+    progress(0.0, "gathering spots")
+    seen = [
+        with_histology(part, section, recipe.genes, cancelled=cancelled)
+        for part, section in zip(parts, sections, strict=True)
+    ]
+    paired = PairedDataset.concat(seen)
     # The last fit, on all spots, costs about as much as one fold.
     share = 0.9 if recipe.evaluation.protocol != "leave_group_out" else 0.8
     with following(checkpoints, told):
