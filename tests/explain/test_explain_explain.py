@@ -48,6 +48,10 @@ def fitted(
     return build(Recipe.model_validate(recipe)).fit(data)
 
 
+def on_learning_scale(model: Any, ion: str) -> Any:
+    return model.ions_.compress(model.predict(DATA.genes).X)[:, model.ions_.var_.index.get_loc(ion)]
+
+
 def test_linear_terms_are_slope_times_deviation() -> None:
     model = fitted("ridge", reduction="none", neighbourhood="none")
     found = explain_ion(model, DATA.genes, "linear0")
@@ -73,7 +77,7 @@ def test_linear_terms_are_slope_times_deviation() -> None:
 def test_contributions_add_up_to_the_prediction(neighbourhood: str, choices: dict[str, Any]) -> None:
     model = fitted("ridge", neighbourhood=neighbourhood, **choices)
     found = explain_ion(model, DATA.genes, "linear1")
-    predicted = model.ions_.compress(model.predict(DATA.genes)[:, "linear1"].X).ravel()
+    predicted = on_learning_scale(model, "linear1")
     np.testing.assert_allclose(found.predicted, predicted, atol=1e-4)
     np.testing.assert_allclose(found.gap, 0.0, atol=1e-4)
     assert found.predicted.std() > 0.05
@@ -87,7 +91,7 @@ def test_every_model_on_genes_is_explained(name: str) -> None:
     model = fitted(name)
     for ion in ("linear0", "presence0", "zero0"):
         found = explain_ion(model, DATA.genes, ion, spots=np.arange(40))
-        predicted = model.ions_.compress(model.predict(DATA.genes)[:40, ion].X).ravel()
+        predicted = on_learning_scale(model, ion)[:40]
         np.testing.assert_allclose(np.maximum(found.predicted, 0), predicted, atol=1e-3)
         # A kernel cannot tell the mean around a lone spot from no mean at all.
         lone = DATA.genes.obs_names[:40] == "spot7"
@@ -111,6 +115,21 @@ def test_any_two_stages_add_up(choices: dict[str, str]) -> None:
     assert found.method == "integrated_gradients"
     assert found.relative_gap < 1e-3
     assert found.values.any()
+
+
+@pytest.mark.parametrize("name", ["transformer", "linear_transformer", "cvae"])
+def test_networks_that_see_tokens_or_draw_add_up(name: str) -> None:
+    model = fitted(name, model={"ensemble": 1})
+    # As if it had learned much: two epochs teach nothing that shows.
+    model.trust_ = np.ones_like(model.trust_)
+    found = explain_ion(model, DATA.genes, "linear0", spots=np.arange(20, 50))
+    assert np.abs(found.predicted - found.baseline).max() > 1e-4
+    assert found.relative_gap < 0.02
+    explainer = explainer_for(model, DATA.genes, np.arange(20, 50))
+    rows, every = np.arange(30), np.arange(30)
+    column = model.ions_.var_.index.get_loc("linear0")
+    left = explainer.without(rows, explainer.inputs.deviations(rows), every, "prediction")[:, column]
+    np.testing.assert_allclose(left, found.baseline, atol=1e-4)
 
 
 def test_a_stack_adds_up() -> None:

@@ -86,14 +86,13 @@ def deletion_curve(
     inputs = explainer.inputs
     ion = explainer.learner.ions_.var_.index.get_loc(attribution.ion)
     some = np.unique(np.linspace(0, len(inputs) - 1, min(len(inputs), _MOST_SPOTS)).round().astype(np.int64))
-    features = explainer.features[some]
     away = inputs.deviations(some)
-    before = explainer.said(features, some, attribution.part)[:, ion]
+    before = explainer.said(explainer.features[some], some, attribution.part)[:, ion]
 
     def change(genes: NDArray[np.int64]) -> float:
         check(cancelled)
-        after = inputs.moved(features, {name: -values[:, genes] for name, values in away.items()}, genes)
-        return float(np.abs(explainer.said(after, some, attribution.part)[:, ion] - before).mean())
+        after = explainer.without(some, away, genes, attribution.part)[:, ion]
+        return float(np.abs(after - before).mean())
 
     n = len(inputs.names)
     counts = np.array([count for count in _COUNTS if count < n] + [n])

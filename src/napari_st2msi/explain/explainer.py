@@ -88,6 +88,25 @@ class Explainer(ABC):
             raise ModelProblem(f"The model '{self.learner.name}' has no stages, so its {part} cannot be told apart.")
         return self.learner._estimate(features)[0]
 
+    def without(
+        self,
+        rows: NDArray[np.int64],
+        deviations: dict[str, NDArray[np.float32]],
+        genes: NDArray[np.int64],
+        part: Part,
+    ) -> NDArray[np.floating]:
+        """Return (rows, ions) what the model says with some genes at their training mean, there and around.
+
+        Parameters
+        ----------
+        deviations
+            `SpotGenes.deviations` of the rows.
+        genes
+            Positions of the genes.
+        """
+        changes = {name: -values[:, genes] for name, values in deviations.items()}
+        return self.said(self.inputs.moved(self.features[rows], changes, genes), rows, part)
+
     def unit(self, part: Part) -> str:
         """Return the unit of contributions."""
         if part == "presence":
