@@ -129,6 +129,7 @@ MODEL_SHOWN: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     **dict.fromkeys(("n_latent", "n_draws"), _among("cvae")),
     **dict.fromkeys(("attend", "n_tokens", "head_width", "layers"), _among("transformer", "linear_transformer")),
     "heads": _among("transformer"),
+    **dict.fromkeys(("width", "depth"), lambda chosen: "transformer" not in chosen["name"]),
     **dict.fromkeys(("tree_components", "tree_depth", "tree_rate", "rounds"), _among("trees")),
     **dict.fromkeys(("stack_mlp", "stack_trees"), _among("stack")),
 }
