@@ -220,6 +220,22 @@ def test_ions_are_compared_and_a_cell_leads_to_its_gene_and_ion(dock, page, qtbo
     assert page.heatmap.rows[0] in visible(dock)[0]
 
 
+def test_a_transformer_shows_its_attention_beside(dock, page, qtbot):
+    recipe = {"model": {"name": "transformer", "ensemble": 1}, "networks": {"epochs": 1}, "genes": {"n_components": 8}}
+    assert not page.kind.isVisible()
+    dock.state.set_model(pipeline.train(DATA, Recipe.model_validate(recipe)))
+    qtbot.waitUntil(lambda: page.kind.isVisible(), timeout=20_000)
+    page.kind.setCurrentIndex(1)
+    page.kind.activated.emit(1)
+    qtbot.waitUntil(lambda: page.attended is not None, timeout=20_000)
+    weights = page.attended.attention.of("linear0")
+    assert page.bars.keys == weights.mean().sort_values(ascending=False, kind="stable").index[:15].tolist()
+    layer = layers.find(dock.viewer, dock.state.section, "attribution")
+    assert layer.name == f"attention · {page.gene.key} → m/z 100.0000"
+    np.testing.assert_allclose(layer.features["value"], weights[page.gene.key], atol=1e-6)
+    assert page.colour_bar.provenance.text() == "share of attention"
+
+
 def test_an_ion_that_the_model_does_not_predict_is_said_to_be(dock, page, trained):
     page.state.ion = "elsewhere"
     page.refresh()

@@ -11,6 +11,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_st2msi import pipeline
+from napari_st2msi.explain.attention import Attention, attention_of
 from napari_st2msi.explain.attribution import Attribution, RegionAttribution
 from napari_st2msi.explain.checks import Checks, check_attribution
 from napari_st2msi.explain.explain import attribution_of
@@ -67,6 +68,34 @@ class Explained:
         values = np.full(n_spots, np.nan, dtype=np.float32)
         values[self.rows] = self.values[:, int(self.attribution.genes.get_indexer(pd.Index([gene]))[0])]
         return values
+
+
+@dataclass(frozen=True)
+class Attended:
+    """What one ion attends to in the spots of a section; `rows` as in `Explained`."""
+
+    model: TrainedModel
+    attention: Attention
+    rows: NDArray[np.int64]
+
+    def ranked(self, spots: NDArray[np.bool_] | None) -> pd.Series:
+        """Return mean attention to genes or pathways over spots of the section, most first."""
+        weights = self.attention.weights[:, 0]
+        mean = weights.mean(axis=0) if spots is None else weights[spots[self.rows]].mean(axis=0)
+        return pd.Series(mean, self.attention.tokens, dtype=float).sort_values(ascending=False, kind="stable")
+
+    def of(self, gene: str, n_spots: int) -> NDArray[np.float32]:
+        """Return (n_spots,) attention to a gene or pathway; NaN in spots that were not asked for."""
+        values = np.full(n_spots, np.nan, dtype=np.float32)
+        values[self.rows] = self.attention.weights[:, 0, int(self.attention.tokens.get_indexer(pd.Index([gene]))[0])]
+        return values
+
+
+def attend(model: TrainedModel, explained: Explained, *, progress: Progress, cancelled: Callable[[], bool]) -> Attended:
+    """Return what the ion that was explained attends to."""
+    genes, ion = explained.explainer.inputs.genes, explained.attribution.ion
+    found = attention_of(model.predictor, genes, [ion], spots=explained.rows, progress=progress, cancelled=cancelled)
+    return Attended(model, found, explained.rows)
 
 
 def explain(

@@ -8,15 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QFormLayout, QScrollArea, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFormLayout, QScrollArea, QVBoxLayout, QWidget
 from superqt import QElidingLabel
 
+from napari_st2msi.explain.attention import has_attention
 from napari_st2msi.explain.attribution import METHODS, RegionAttribution
 from napari_st2msi.explain.checks import Checks
 from napari_st2msi.training.folder import TrainedModel
 from napari_st2msi.viewer import explaining, layers
 from napari_st2msi.viewer.docks.explore_spots import SpotsChoice
-from napari_st2msi.viewer.explaining import Explained
+from napari_st2msi.viewer.explaining import Attended, Explained
 from napari_st2msi.viewer.ion_values import spread_of
 from napari_st2msi.viewer.jobs import Job, Jobs
 from napari_st2msi.viewer.parts.bars import Bars
@@ -34,6 +35,7 @@ from napari_st2msi.viewer.parts.style import Look, look_of
 from napari_st2msi.viewer.parts.words import Words
 
 _REST_MS = 250
+_ATTENTION = "magma"
 _SHOWN, _ROWS, _COLUMNS = 15, 14, 10
 EVIDENCE = "Model evidence, not causation: what the model uses, not what makes the ion."
 
@@ -51,15 +53,17 @@ class GenesPage(QScrollArea):
         super().__init__()
         self.dock, self.viewer, self.state = dock, dock.viewer, dock.state
         self.explained: Explained | None = None
+        self.attended: Attended | None = None
         self.front = False
         self._labels: dict[str, str] = {}
         self._best: list[str] = []
         self._build()
-        self._explaining, self._checking, self._comparing = (Jobs(self.state, self) for _ in range(3))
+        self._explaining, self._checking, self._comparing, self._attending = (Jobs(self.state, self) for _ in range(4))
+        self._attending.done.connect(self._on_attended)
         self._explaining.done.connect(self._on_explained)
         self._checking.done.connect(self._on_checked)
         self._comparing.done.connect(self._on_compared)
-        for jobs in (self._explaining, self._checking, self._comparing):
+        for jobs in self._every_job:
             jobs.failed.connect(dock.messages.show_error)
             jobs.ended.connect(self._on_ended)
             jobs.progressed.connect(self.run_bar.progress)
@@ -79,6 +83,11 @@ class GenesPage(QScrollArea):
         self.how = Words(role="note")
         self.spots = SpotsChoice(self.viewer)
         self.spots.changed.connect(self._show_ranked)
+        self.kind = QComboBox()
+        self.kind.addItem("What genes bring", "contributions")
+        self.kind.addItem("What the model attends to", "attention")
+        self.kind.activated.connect(self._on_kind)
+        self.kind.hide()
         self.bars = Bars("Genes behind the ion, strongest first")
         self.bars.chosen.connect(self.show_gene)
         self.unit = Words(role="note")
@@ -107,6 +116,7 @@ class GenesPage(QScrollArea):
         for part in (self.title, self.evidence):
             layout.addWidget(part)
         layout.addLayout(fields)
+        layout.addWidget(self.kind)
         layout.addWidget(self.bars)
         layout.addWidget(self.unit)
         layout.addLayout(tissue)
@@ -208,9 +218,11 @@ class GenesPage(QScrollArea):
     def _on_explained(self, explained: Explained) -> None:
         if self.state.model is not explained.model or self.state.ion != explained.attribution.ion:
             return
-        self.explained = explained
+        self.explained, self.attended = explained, None
         found = explained.attribution
-        self.gene.set_choices([(name, name) for name in found.genes.astype(str)])
+        self.kind.setVisible(has_attention(explained.model.predictor))
+        if not has_attention(explained.model.predictor):
+            self.kind.setCurrentIndex(0)
         left = found.relative_gap
         rest = f"leave {left:.1%} of it unexplained" if left >= 5e-4 else "add up to it"
         some = "" if len(explained.rows) == self._n_spots else f" {len(explained.rows):,} of the spots are explained."
@@ -219,64 +231,75 @@ class GenesPage(QScrollArea):
             f"among genes: their contributions {rest}.{some}"
         )
         self.checked.setText("Working out the checks.")
-        self._show_ranked()
+        self._on_kind()
         self._checking.start(Job("Check the explanation", partial(explaining.check, explained)))
 
-    def _show_ranked(self) -> None:
+    def _on_kind(self, *_: Any) -> None:
+        """Show contributions, or attention, which is worked out first."""
         explained = self.explained
-        if explained is None or explained.attribution.ion != self.state.ion:
+        if explained is not None and self.kind.currentData() == "attention" and self.attended is None:
+            self.run_bar.show()
+            self.run_bar.begin("Reading attention")
+            self._attending.start(Job("Read attention", partial(explaining.attend, explained.model, explained)))
+            return
+        if (shown := self._shown) is not None:
+            self.gene.set_choices([(name, name) for name in shown.ranked(None).index.astype(str)])
+        self._show_ranked()
+
+    def _on_attended(self, attended: Attended) -> None:
+        if self.explained is not None and list(attended.attention.ions) == [self.explained.attribution.ion]:
+            self.attended = attended
+            self._on_kind()
+
+    def _show_ranked(self) -> None:
+        explained, shown = self.explained, self._shown
+        if explained is None or shown is None or explained.attribution.ion != self.state.ion:
             return
         mask = self.spots.mask()
-        if mask is not None and not mask[explained.rows].any():
+        if mask is not None and not mask[shown.rows].any():
             self.unit.setText("No spot lies in the drawn region. Draw around some.")
             self.bars.show_rows([])
             return
-        ranked = explained.ranked(mask).head(_SHOWN)
+        ranked = shown.ranked(mask).head(_SHOWN)
         self.bars.show_rows([(str(gene), str(gene), float(bar), signed(bar)) for gene, bar in ranked.items()])
-        self.unit.setText(
+        if isinstance(shown, Attended):
+            self.unit.setText(f"Mean share of attention over {self.spots.summary}. What is read need not be used.")
+        else:
+            self.unit.setText(self._unit_in_words(explained, mask))
+        gene = self.gene.key
+        self.show_gene(gene if gene is not None else str(ranked.index[0]))
+
+    def _unit_in_words(self, explained: Explained, mask: NDArray[np.bool_] | None) -> str:
+        return (
             f"Mean size of contributions in {explained.attribution.unit}; right: more of the gene, more of the ion."
             if mask is None
             else f"Mean contribution over {self.spots.summary}, in {explained.attribution.unit}, against the training "
             "mean."
         )
-        gene = self.gene.key
-        self.show_gene(gene if gene is not None else str(ranked.index[0]))
 
     def show_gene(self, gene: str) -> None:
         """Show over the tissue what a gene brings to the ion."""
-        section, explained = self.state.section, self.explained
-        if section is None or explained is None or gene not in explained.attribution.genes:
+        section, shown = self.state.section, self._shown
+        if section is None or shown is None or self.explained is None or gene not in shown.ranked(None).index:
             return
         self.gene.choose(gene)
         self.bars.choose(gene)
         if not self.front:
             return
-        values = explained.of(gene, self._n_spots)
+        values, attention = shown.of(gene, self._n_spots), isinstance(shown, Attended)
         spread = spread_of(values)
-        ion = self._label(explained.attribution.ion)
-        name = f"attribution · {gene} → {ion}"
+        limits, colours = ((0.0, spread), _ATTENTION) if attention else ((-spread, spread), layers.DIVERGING)
+        what = "attention" if attention else "attribution"
+        name = f"{what} · {gene} → {self._label(self.explained.attribution.ion)}"
         fresh = self._layer() is None
-        layer = layers.show_values(
-            self.viewer,
-            section,
-            "attribution",
-            layers.spot_site(section),
-            values,
-            (-spread, spread),
-            name,
-            layers.DIVERGING,
-        )
+        site = layers.spot_site(section)
+        layer = layers.show_values(self.viewer, section, "attribution", site, values, limits, name, colours)
         if layer is not None:
             layer.visible = layer.name_overlay.visible = True
             if fresh:
                 self.viewer.layers.selection.active = layer
-        self.colour_bar.show_scale(
-            f"{gene} → ion",
-            layers.DIVERGING,
-            (-spread, spread),
-            provenance=explained.attribution.unit,
-            explain=EVIDENCE,
-        )
+        unit = "share of attention" if attention else self.explained.attribution.unit
+        self.colour_bar.show_scale(f"{gene} → ion", colours, limits, provenance=unit, explain=EVIDENCE)
 
     # -- checks ---------------------------------------------------------------------------------
 
@@ -321,6 +344,15 @@ class GenesPage(QScrollArea):
     # -- small things ---------------------------------------------------------------------------
 
     @property
+    def _every_job(self) -> tuple[Jobs, ...]:
+        return self._explaining, self._checking, self._comparing, self._attending
+
+    @property
+    def _shown(self) -> Explained | Attended | None:
+        """What is ranked and shown over the tissue."""
+        return self.attended if self.kind.currentData() == "attention" else self.explained
+
+    @property
     def _n_spots(self) -> int:
         return 0 if self.state.section is None else int(self.state.section.st.n_obs)
 
@@ -332,11 +364,11 @@ class GenesPage(QScrollArea):
         return None if section is None else layers.find(self.viewer, section, "attribution")
 
     def _cancel(self) -> None:
-        for jobs in (self._explaining, self._checking, self._comparing):
+        for jobs in self._every_job:
             jobs.cancel()
 
     def _on_ended(self) -> None:
-        if not (self._explaining.running or self._comparing.running):
+        if not any(jobs.running for jobs in self._every_job if jobs is not self._checking):
             self.run_bar.end()
             self.run_bar.hide()
 
