@@ -240,3 +240,12 @@ def test_a_state_that_does_not_fit_is_refused(model):
     other = model_class("transformer")(Recipe.model_validate(QUICK | {"model": {"layers": 2}}))
     with pytest.raises(ModelProblem, match="network does not fit"):
         other.restore(facts, arrays)
+
+
+def test_what_is_seen_around_a_spot_reaches_ions_and_no_token():
+    data = planted(n_side=10)
+    data.genes.obsm["histology"] = np.random.default_rng(0).random((len(data), 4))
+    model = fitted(data=data, genes={"histology": "texture"}, model={"ensemble": 1})
+    assert model._channels == ["own", "ring1", "ring2", "signature"]
+    assert "histology" in model.design_.bands
+    assert np.isfinite(model.predict(data.genes).X).all()

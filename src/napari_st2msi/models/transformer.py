@@ -170,6 +170,7 @@ class Transformer(NetworkLearner):
             "neighbourhood": "diffusion" if around == "graph_svd" else around,
             "n_steps": 1 if around == "graph_svd" else choices.n_steps,
             "pathway_band": False,
+            "histology": "none",
             "signature_mask": "no" if choices.signature_mask == "no" or pathways else "yes",
         }
         return choices.model_copy(update=changed)
