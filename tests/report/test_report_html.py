@@ -108,6 +108,13 @@ def test_what_was_done_is_said_exactly(page: str, evaluation: Evaluation) -> Non
     assert "all genes were used" in said["Genes"]
     assert "standardised" not in said["Genes"]
     assert "total ion current" in said["Ions"]
+    assert "counts as present" not in said["Ions"]
+    other = Recipe.model_validate(
+        {"genes": {"histology": "texture"}, "ions": {"presence_rule": "noise", "noise_quantile": 0.1}}
+    )
+    said = dict(methods(evaluation, other))
+    assert "within 30 and 60 µm" in said["Genes"]
+    assert "10% of all intensities" in said["Ions"]
 
 
 def test_without_a_recipe_nothing_is_made_up(evaluation: Evaluation) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +170,35 @@ def test_several_sections_are_trained_together(
     assert dock.state.model.n_spots == 520
 
 
+def test_histology_is_chosen_in_the_form_and_a_section_without_is_named(
+    dock: TrainDock, done: Callable[[], None], paired: Section, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = dock.forms["genes"].fields
+    dock.groups["genes"].expand()
+    assert not fields["histology_radius"].isVisible()
+    fields["histology"].box.setCurrentText(words_for("texture"))
+    assert fields["histology_radius"].isVisible()
+    assert dock.state.recipe.genes.histology == "texture"
+    dock.train()
+    done()
+    assert dock.state.model is not None
+    assert "histology" in dock.state.model.predictor.design_.bands
+    monkeypatch.setattr(paired, "roles", replace(paired.roles, image=None))
+    dock.train()
+    done()
+    assert dock.messages.level == "error"
+    assert "has no histology" in dock.messages.text
+
+
+def test_the_share_of_noise_is_asked_for_where_it_matters(dock: TrainDock, paired: Section) -> None:
+    fields = dock.forms["ions"].fields
+    dock.groups["ions"].expand()
+    assert not fields["noise_quantile"].isVisible()
+    fields["presence_rule"].box.setCurrentText(words_for("noise"))
+    assert fields["noise_quantile"].isVisible()
+    assert dock.state.recipe.ions.presence_rule == "noise"
+
+
 def test_a_choice_that_does_not_fit_is_explained(dock: TrainDock, done: Callable[[], None], paired: Section) -> None:
     dock.forms["evaluation"].fields["protocol"].box.setCurrentText(words_for("leave_group_out"))
     assert dock.forms["evaluation"].fields["group"].isVisible()
@@ -315,7 +345,10 @@ def test_groups_are_offered_that_can_be_held_out(two: list[tuple[Section, Paired
 
 def test_choices_in_words() -> None:
     assert train_view.genes_in_words(Genes()) == "2,000 variable · 256 SVD · rings"
+    assert train_view.genes_in_words(Genes(histology="texture")) == "2,000 variable · 256 SVD · histology · rings"
     assert train_view.ions_in_words(Ions(normalisation="tic")) == "TIC · log1p · in 10 spots at least"
+    mixture = Ions(presence_rule="mixture")
+    assert train_view.ions_in_words(mixture) == "log1p · present by mixture · in 10 spots at least"
     assert train_view.model_in_words(Model()) == "two-stage · logistic, ridge · presence × intensity"
     assert train_view.model_in_words(Model(name="kernel_ridge")) == "kernel ridge"
     assert train_view.protocol_in_words(Evaluation(block_um=500)) == "blocks of 500 µm in 5 folds"

@@ -231,7 +231,8 @@ def _genes(recipe: Recipe) -> str:
         "graph_svd": f"{choices.n_graph} directions of the mean over neighbours were added",
     }
     beside = f"the mean of each pathway of {_gene_sets(choices)} was added" if choices.pathway_band else ""
-    parts += [text for text in (reductions[choices.reduction], around[choices.neighbourhood], beside) if text]
+    stained = "" if choices.histology == "none" else _histology(choices)
+    parts += [text for text in (reductions[choices.reduction], around[choices.neighbourhood], beside, stained) if text]
     return _sentence("; ".join(parts) + ". All of it was fitted on training spots only, anew in every fold.")
 
 
@@ -249,6 +250,14 @@ def _genes_used(choices: Genes) -> str:
     return f"the {choices.n_top:,} most {quality} were kept"
 
 
+def _histology(choices: Genes) -> str:
+    near = choices.histology_radius
+    return (
+        f"what the stained section looks like within {near:g} and {2 * near:g} µm of a spot was added: mean, deviation "
+        "and entropy of haematoxylin and eosin, and uniform local binary patterns"
+    )
+
+
 def _gene_sets(choices: Genes) -> str:
     return f"the gene sets '{choices.file.name}'" if choices.file else "the bundled gene sets of metabolism"
 
@@ -259,7 +268,14 @@ def _ions(recipe: Recipe) -> str:
     log = ", and learned as log(1 + x)" if choices.log1p else ""
     least = f"Ions present in fewer than {choices.min_spots} training spots were not learned"
     most = "" if choices.n_top is None else f", nor ions beyond the {choices.n_top:,} most variable"
-    return f"Intensities were {scale}{log}. {least}{most}."
+    present = {
+        "above_zero": "",
+        "noise": f" An ion counts as present above the level that {choices.noise_quantile:.0%} of all intensities of "
+        "the training spots lie below.",
+        "mixture": " An ion counts as present in the upper of two log-normal groups of its own intensities in the "
+        "training spots, if there are two, else above zero.",
+    }[choices.presence_rule]
+    return f"Intensities were {scale}{log}.{present} {least}{most}."
 
 
 def _model(recipe: Recipe) -> str:

@@ -22,6 +22,7 @@ from napari_st2msi.viewer.docks.train_queue import Waiting
 from napari_st2msi.viewer.docks.train_trainings import Trainings
 from napari_st2msi.viewer.docks.train_view import (
     GENES_SHOWN,
+    IONS_SHOWN,
     MODEL_SHOWN,
     ScoresView,
     SectionsView,
@@ -87,7 +88,7 @@ class TrainDock(Dock):
             "model": RecipeForm(recipe.model, choices={"name": models}, shown_when=MODEL_SHOWN),
             "networks": RecipeForm(recipe.networks),
             "genes": RecipeForm(recipe.genes, shown_when=GENES_SHOWN),
-            "ions": RecipeForm(recipe.ions),
+            "ions": RecipeForm(recipe.ions, shown_when=IONS_SHOWN),
         }
         summaries: dict[str, tuple[str, Callable[[Any], str]]] = {
             "evaluation": ("Evaluation", protocol_in_words),

@@ -37,6 +37,7 @@ def genes_in_words(genes: Genes) -> str:
         number = "" if genes.reduction == "pathways" else f"{genes.n_components:,} "
         parts.append(number + words_for(genes.reduction))
     parts += ["pathways beside"] if genes.pathway_band else []
+    parts += [] if genes.histology == "none" else ["histology"]
     return " · ".join(parts + ([] if genes.neighbourhood == "none" else [words_for(genes.neighbourhood)]))
 
 
@@ -44,6 +45,7 @@ def ions_in_words(ions: Ions) -> str:
     """Return the choices about ions in few words."""
     parts = [] if ions.normalisation == "none" else [words_for(ions.normalisation)]
     parts += ["log1p"] if ions.log1p else ["as measured"]
+    parts += [] if ions.presence_rule == "above_zero" else [f"present by {words_for(ions.presence_rule)}"]
     parts += [] if ions.n_top is None else [f"{ions.n_top:,} most variable"]
     return " · ".join([*parts, f"in {ions.min_spots:,} spots at least"])
 
@@ -100,11 +102,18 @@ GENES_SHOWN: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "n_rings": lambda chosen: chosen["neighbourhood"] == "rings",
     "n_steps": lambda chosen: chosen["neighbourhood"] == "diffusion",
     "n_graph": lambda chosen: chosen["preset"] == "custom" and chosen["neighbourhood"] == "graph_svd",
+    "histology_radius": lambda chosen: chosen["histology"] != "none",
     "clusters": _signatures,
     "clustering": lambda chosen: _signatures(chosen) and not (chosen["clusters"] or chosen["signature_file"]),
     "n_clusters": lambda chosen: _signatures(chosen) and not chosen["clusters"] and chosen["clustering"] == "kmeans",
     "signature_genes": lambda chosen: _signatures(chosen) and not chosen["signature_file"],
     "signature_file": _signatures,
+}
+
+
+#: When a choice about ions matters.
+IONS_SHOWN: dict[str, Callable[[Mapping[str, Any]], bool]] = {
+    "noise_quantile": lambda chosen: chosen["presence_rule"] == "noise",
 }
 
 
