@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 _TINY = 1e-9
 # Of few spots smaller minibatches: a network needs steps.
-_LEAST_STEPS = 12
+_LEAST_STEPS = 8
 _ROWS = 4096
-_ARRAYS = ("centre", "columns", "level", "unit")
+_ARRAYS = ("centre", "scale", "columns", "level", "unit")
 _HIDDEN = 16  # units of a network of one output
 
 
@@ -41,8 +41,7 @@ class Networks:
     shape
         What `network_of` makes a network from.
     centre, scale
-        (p,) and a number: features are centred and brought to a common scale, so that directions keep their
-        share of the variance.
+        (p,) each; the scale is one over `napari_st2msi.models.deep.learner.weights`.
     first
         The first of the p columns of features that the networks see.
     columns
@@ -54,7 +53,7 @@ class Networks:
     networks: tuple[nn.Module, ...]
     shape: dict[str, Any]
     centre: NDArray[np.float64]
-    scale: float
+    scale: NDArray[np.float64]
     first: int
     columns: NDArray[np.int64]
     level: NDArray[np.float64]
@@ -80,7 +79,7 @@ class Networks:
         arrays: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in _ARRAYS}
         for number, network in enumerate(self.networks, 1):
             arrays |= prefixed(f"network{number}", {n: value.numpy() for n, value in network.state_dict().items()})
-        return {**facts, "scale": self.scale, "first": self.first}, arrays
+        return {**facts, "first": self.first}, arrays
 
     @classmethod
     def restore(cls, facts: dict[str, Any], arrays: dict[str, NDArray[Any]], features: int, targets: int) -> Networks:
@@ -93,10 +92,11 @@ class Networks:
         """
         import torch
 
-        centre, columns, level, unit = (arrays[name] for name in _ARRAYS)
+        centre, scale, columns, level, unit = (arrays[name] for name in _ARRAYS)
         first, shape = int(facts["first"]), dict(facts["shape"])
         among = not len(columns) or 0 <= columns.min() <= columns.max() < targets
-        if not (0 <= first <= features - len(centre) and len(level) == targets and len(unit) == len(columns) and among):
+        fits = len(scale) == len(centre) and len(level) == targets and len(unit) == len(columns)
+        if not (0 <= first <= features - len(centre) and fits and among):
             raise ModelProblem("The model's network does not fit its features and ions.")
         networks = []
         for number in range(1, int(facts["networks"]) + 1):
@@ -109,7 +109,7 @@ class Networks:
             if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
                 raise ModelProblem("The model's weights contain missing values.")
             networks.append(network.eval())
-        return cls(tuple(networks), shape, centre, float(facts["scale"]), first, columns, level, unit)
+        return cls(tuple(networks), shape, centre, scale, first, columns, level, unit)
 
 
 def network_of(n_features: int, n_targets: int, shape: dict[str, Any]) -> nn.Module:
@@ -214,13 +214,16 @@ def fit_presence_networks(task: Task, kind: str) -> tuple[Networks, NDArray[np.f
     return replace(networks, level=level, unit=scale), odds
 
 
-def _seen(task: Task, band: str | None) -> tuple[NDArray[np.float64], float, int]:
+def _seen(task: Task, band: str | None) -> tuple[NDArray[np.float64], NDArray[np.float64], int]:
     """Return centre and scale of the features that networks see, and the first of them."""
+    from napari_st2msi.models.deep.learner import weights
+
     features = task.inputs.features
     columns = slice(0, features.shape[1]) if band is None else task.inputs.bands[band]
     own = features[:, columns]
-    scale = float(np.sqrt(own.var(axis=0).sum() / max(np.sqrt(own.shape[1]), 1)))
-    return own.mean(axis=0), max(scale, _TINY), int(columns.start)
+    with np.errstate(divide="ignore"):
+        scale = 1.0 / weights(own, task.inputs.bands if band is None else {band: slice(0, own.shape[1])})
+    return own.mean(axis=0), scale, int(columns.start)
 
 
 def _held(task: Task, networks: Networks) -> list[NDArray[np.float64]]:
@@ -258,9 +261,10 @@ def _train(
 ) -> nn.Module:
     import torch
 
+    from napari_st2msi.models.deep.following import Told, followed
     from napari_st2msi.models.deep.loop import Schedule, seeded, train
 
-    choices = task.networks
+    choices, watch, of = task.networks, followed(), len(task.inputs.folds[: task.choices.ensemble])
     features = networks.scaled(task.inputs.features if fold.features is None else fold.features)
     data = {
         name: torch.from_numpy(np.asarray(array, dtype=np.float32))
@@ -284,8 +288,10 @@ def _train(
             precision=choices.precision,
             threads=1,
         ),
+        checkpoints=watch.checkpoints,
+        told=None if (tell := watch.told) is None else lambda epoch: tell(Told(number, of, epoch)),
         progress=progress,
-        cancelled=task.cancelled,
+        cancelled=lambda: task.cancelled() or watch.enough(),
     )
     check(task.cancelled)
     trained: nn.Module = done.network
