@@ -13,11 +13,13 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
 from qtpy.QtCore import QPoint
 
 from napari_st2msi.io.opening import Opening
 from napari_st2msi.viewer.demo import SAMPLE, best_ion, finish, open_register, press
 from napari_st2msi.viewer.docks.register import RegisterDock
+from napari_st2msi.viewer.layers import find
 from napari_st2msi.viewer.parts.open_dock import open_dock
 from napari_st2msi.viewer.window import Window
 
@@ -45,7 +47,34 @@ def simulated(folder: Path) -> None:
     window.data.state.ion = best_ion(evaluation.flat())
     window.explore.pictures.set_grid(True)
     window.picture(folder / "explore.png", settle=1.5)
+    explaining(window, folder)
     window.close()
+
+
+def explaining(window: Window, folder: Path) -> None:
+    """Explore: the genes behind an ion over a drawn region, and what two changed genes would change."""
+    explore = window.explore
+    explore.pictures.set_grid(False)
+    genes, change = explore.pages.genes, explore.pages.change
+    explore.pages.setCurrentWidget(genes)
+    window.wait(lambda: genes.explained is not None and "random ones" in genes.checked.text(), 300)
+    genes.spots.start_drawing()
+    section = window.data.state.work().section
+    layer = find(window.viewer, section, "region")
+    centres = section.spots.centres
+    middle, size = centres.mean(axis=0), 0.14 * (centres.max(axis=0) - centres.min(axis=0))
+    turns = np.linspace(0, 2 * np.pi, 40)
+    layer.add((middle + size * np.column_stack([np.cos(turns), np.sin(turns)]))[:, ::-1], shape_type="polygon")
+    window.wait(lambda: "drawn region" in genes.unit.text(), 30)
+    window.picture(folder / "explain_genes.png", settle=1.5)
+
+    explore.pages.setCurrentWidget(change)
+    layer.visible = False
+    for gene in genes.explained.ranked(None).index[:2]:
+        change.add(str(gene))
+    change.run_bar.button.click()
+    window.wait(lambda: change.found is not None, 300)
+    window.picture(folder / "explain_change.png", settle=1.5)
 
 
 def registering(folder: Path) -> None:

@@ -58,6 +58,7 @@ class DeletionPlot(QWidget):
         font.setPointSize(look.font_pt - 1)
         for side, words in (("bottom", "genes taken to their mean"), ("left", "change")):
             axis = self.plot.getAxis(side)
+            axis.enableAutoSIPrefix(False)
             axis.setPen(look.border)
             axis.setTextPen(look.muted)
             axis.setStyle(tickFont=font, maxTickLevel=0)
