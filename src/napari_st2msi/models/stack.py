@@ -14,7 +14,6 @@ from napari_st2msi.errors import ModelProblem
 from napari_st2msi.features.design import OWN
 from napari_st2msi.features.threads import threads_for
 from napari_st2msi.models.arrays import map_from, part, prefixed
-from napari_st2msi.models.choose import least_flexible
 from napari_st2msi.models.kernel import in_kernel_space
 from napari_st2msi.models.maps import Linear, Map
 from napari_st2msi.models.ridge import Solver
@@ -83,8 +82,7 @@ def fit_stack(task: Task) -> Stacked:
     """Return a stack of ridge, kernel ridge and, if asked, a perceptron on own genes and trees.
 
     For each ion the weights are those that would have predicted best what was held out on inner folds, none below
-    0 (Breiman 1996, doi:10.1007/BF00117832); where weights from the other folds do not clearly beat the mean,
-    all are 0.
+    0 (Breiman 1996, doi:10.1007/BF00117832); where weights from the other folds do not beat the mean, all are 0.
     """
     mean, folds = task.mean, task.inputs.folds
     # Where an ion does not count, what ridge expects there stands in; errors count where it does.
@@ -117,7 +115,7 @@ def fit_stack(task: Task) -> Stacked:
 
 
 def weigh(gram: NDArray[np.float64], cross: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return (k, parts) weights, none below 0; all 0 where they do not clearly beat the mean.
+    """Return (k, parts) weights, none below 0; all 0 where those of the other folds do not beat the mean.
 
     Parameters
     ----------
@@ -132,7 +130,9 @@ def weigh(gram: NDArray[np.float64], cross: NDArray[np.float64]) -> NDArray[np.f
             w = non_negative(gram[others].sum(axis=0), cross[others].sum(axis=0))
             errors[number, 0] = np.einsum("ka,kab,kb->k", w, gram[number], w) - 2 * (w * cross[number]).sum(axis=1)
     weights = non_negative(gram.sum(axis=0), cross.sum(axis=0))
-    weights[least_flexible(errors) == 1] = 0.0
+    # Parts were drawn to the mean already, each by itself: to ask for more than that loses weak signals.
+    model, of_mean = errors.sum(axis=0)
+    weights[model >= of_mean] = 0.0
     return weights
 
 
