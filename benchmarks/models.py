@@ -142,7 +142,12 @@ def written(table: pd.DataFrame, spots: int) -> str:
                 .median(numeric_only=True)
                 .join(part.groupby("model")["data"].nunique())
             )
-            lines += ["", f"### {name}, {protocol}" + (f" (median over {n} samples)" if n > 1 else ""), ""]
+            lines += [
+                "",
+                f"### {name}, {protocol}"
+                + (f" ({n} of 3 samples, {spots:,} spots each)" if name == "Simulated" else ""),
+                "",
+            ]
             lines.append("| model | R² | Pearson | R² > 0.02 | gain > 0.02 | CPU s | GB |")
             lines.append("|---|---|---|---|---|---|---|")
             for model, row in middle.sort_values("r2", ascending=False, na_position="last").iterrows():
