@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -117,17 +118,11 @@ class _TreesWay:
     """
 
     def __init__(self, fitted: Trees, start: NDArray[np.floating], end: NDArray[np.floating], target: int) -> None:
-        from xgboost import DMatrix
-
-        n, r = end.shape
         self._difference = np.asarray(end, dtype=np.float64) - start
-        brought = np.zeros((n, r + 1))
         weights = fitted.directions[:, target]
+        brought = np.zeros((len(end), end.shape[1] + 1))
         if fitted.boosters and weights.any():
-            asked = DMatrix(np.ascontiguousarray(end, dtype=np.float32), nthread=1)
-            for booster in fitted.boosters:
-                shares = booster.predict(asked, pred_contribs=True).reshape(n, len(weights), r + 1)
-                brought += np.einsum("nmf,m->nf", shares, weights, dtype=np.float64) / len(fitted.boosters)
+            brought += np.einsum("nmf,m->nf", _shares(fitted, end), weights, dtype=np.float64)
         self._brought, self._level = brought[:, :-1], fitted.mean[target] + brought[:, -1]
 
     def values(self, at: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -137,3 +132,23 @@ class _TreesWay:
         near = _NEAR * np.sqrt((self._difference**2).mean(axis=0))
         steep = self._brought * self._difference / np.maximum(self._difference**2 + near**2, 1e-300)
         return Slopes(weights.sum(axis=0)[:, None] * steep)
+
+
+# Of the spots asked for last: all ions share them.
+_known: WeakKeyDictionary[Trees, tuple[NDArray[np.floating], NDArray[np.float32]]] = WeakKeyDictionary()
+
+
+def _shares(fitted: Trees, features: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return (n, outputs, features + 1) what each feature brings to each output of trees, last the mean."""
+    from xgboost import DMatrix
+
+    known = _known.get(fitted)
+    if known is not None and np.array_equal(known[0], features):
+        return known[1]
+    asked = DMatrix(np.ascontiguousarray(features, dtype=np.float32), nthread=1)
+    shape = (len(features), len(fitted.directions), features.shape[1] + 1)
+    shares = np.zeros(shape, dtype=np.float32)
+    for booster in fitted.boosters:
+        shares += booster.predict(asked, pred_contribs=True).reshape(shape) / len(fitted.boosters)
+    _known[fitted] = np.array(features), shares
+    return shares
