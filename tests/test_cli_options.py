@@ -104,3 +104,17 @@ def test_an_opening_out_of_range() -> None:
 def test_a_recipe_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileProblem, match="cannot be read"):
         recipe_from({}, SECTIONS, file=tmp_path / "missing.yaml")
+
+
+def test_no_command_has_two_options_of_one_name() -> None:
+    from collections import Counter
+
+    from typer.main import get_command
+
+    from napari_st2msi.cli.app import app
+
+    twice = {}
+    for name, command in get_command(app).commands.items():
+        flags = Counter(flag for option in command.params for flag in (*option.opts, *option.secondary_opts))
+        twice |= {f"{name} {flag}": count for flag, count in flags.items() if count > 1}
+    assert not twice

@@ -30,6 +30,7 @@ _NAMES = {
     ("genes", "log1p"): "genes-log1p",
     ("genes", "min_spots"): "genes-min-spots",
     ("genes", "file"): "gene-list",
+    ("genes", "histology"): "genes-histology",
     ("ions", "log1p"): "ions-log1p",
     ("ions", "min_spots"): "ions-min-spots",
     ("ions", "n_top"): "ions-n-top",
