@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from anndata import AnnData
 from numpy.typing import NDArray
 
 from napari_st2msi import pipeline
@@ -19,7 +18,9 @@ from napari_st2msi.explain.explainer import Explainer
 from napari_st2msi.explain.ions import find_ion
 from napari_st2msi.explain.kinds import explainer_for
 from napari_st2msi.explain.perturb import Change, Perturbation
+from napari_st2msi.pairing.histology import describe_spots
 from napari_st2msi.progress import Progress
+from napari_st2msi.section import Section
 from napari_st2msi.training.folder import TrainedModel
 
 # Spots × genes that are kept of one ion: 240 MB a band.
@@ -100,7 +101,7 @@ def attend(model: TrainedModel, explained: Explained, *, progress: Progress, can
 
 def explain(
     model: TrainedModel,
-    genes: AnnData,
+    section: Section,
     ion: str,
     known: Explained | None,
     *,
@@ -109,6 +110,8 @@ def explain(
 ) -> Explained:
     """Explain an ion in the spots of a section."""
     progress(0.01, "reading genes")
+    describe_spots(section, model.recipe.genes, cancelled=cancelled)
+    genes = section.st
     if known is not None and known.model is model and known.explainer.inputs.genes is genes:
         explainer, rows = known.explainer, known.rows
     else:
@@ -128,7 +131,7 @@ def check(explained: Explained, *, progress: Progress, cancelled: Callable[[], b
 
 def compare(
     model: TrainedModel,
-    genes: AnnData,
+    section: Section,
     ions: Sequence[str],
     spots: NDArray[np.bool_] | None,
     *,
@@ -136,12 +139,12 @@ def compare(
     cancelled: Callable[[], bool],
 ) -> RegionAttribution:
     """Explain several ions over some spots together."""
-    return pipeline.explain_region(model, genes, ions, spots=spots, progress=progress, cancelled=cancelled)
+    return pipeline.explain_region(model, section, ions, spots=spots, progress=progress, cancelled=cancelled)
 
 
 def perturb(
     model: TrainedModel,
-    genes: AnnData,
+    section: Section,
     change: Change,
     spots: NDArray[np.bool_] | None,
     *,
@@ -149,4 +152,4 @@ def perturb(
     cancelled: Callable[[], bool],
 ) -> Perturbation:
     """Predict what changes with genes."""
-    return pipeline.perturb(model, genes, change, spots=spots, progress=progress, cancelled=cancelled)
+    return pipeline.perturb(model, section, change, spots=spots, progress=progress, cancelled=cancelled)

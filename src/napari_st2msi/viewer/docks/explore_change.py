@@ -208,7 +208,7 @@ class ChangePage(QScrollArea):
             return
         self.dock.messages.clear()
         self.run_bar.begin("Predicting before and after the change")
-        call = partial(explaining.perturb, model, section.st, change, self.spots.mask())
+        call = partial(explaining.perturb, model, section, change, self.spots.mask())
         self._of = section
         self._jobs.start(Job("Change genes", call))
 

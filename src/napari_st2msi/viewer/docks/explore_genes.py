@@ -203,7 +203,7 @@ class GenesPage(QScrollArea):
         self._checking.cancel()
         self.run_bar.show()
         self.run_bar.begin("Working out what each gene brings")
-        call = partial(explaining.explain, model, section.st, ion, self.explained)
+        call = partial(explaining.explain, model, section, ion, self.explained)
         self._explaining.start(Job("Explain", call))
 
     def _up_to_date(self, model: TrainedModel, ion: str) -> bool:
@@ -320,7 +320,7 @@ class GenesPage(QScrollArea):
         ions = [ion for ion in dict.fromkeys(wanted) if ion in model.ions.index][:_COLUMNS]
         self.run_bar.show()
         self.run_bar.begin("Comparing ions")
-        call = partial(explaining.compare, model, section.st, ions, self.spots.mask())
+        call = partial(explaining.compare, model, section, ions, self.spots.mask())
         self._comparing.start(Job("Compare ions", call))
 
     def _on_compared(self, region: RegionAttribution) -> None:
