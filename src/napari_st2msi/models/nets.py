@@ -196,14 +196,18 @@ def fit_presence_networks(task: Task, kind: str) -> tuple[Networks, NDArray[np.f
         task, {"present": there}, Networks((), shape, *_seen(task, None), columns, level, np.ones(len(columns)))
     )
     scores = np.full(there.shape, np.nan)
-    folds = task.inputs.folds[: len(networks.networks)]
-    for said, fold in zip(_held(task, networks), folds, strict=True):
-        scores[fold.held] = said
+    folds, said = task.inputs.folds[: len(networks.networks)], _held(task, networks)
+    for of_fold, fold in zip(said, folds, strict=True):
+        scores[fold.held] = of_fold
     scale, shift = calibrate(scores, there)
     share, errors = level[columns], np.zeros((len(folds), 2, len(columns)))
     for number, fold in enumerate(folds):
+        # Judged as a new spot would be: calibrated on the other folds.
+        others = scores.copy()
+        others[fold.held] = np.nan
+        a, b = calibrate(others, there)
         y = there[fold.held].astype(float)
-        errors[number, 0] = LOGISTIC.value(scores[fold.held] * scale + shift, y)
+        errors[number, 0] = LOGISTIC.value(said[number] * a + b, y)
         errors[number, 1] = LOGISTIC.value(np.tile(share, (len(y), 1)), y)
     better = least_flexible(errors) == 0
     scale, shift = np.where(better, scale, 0.0), np.where(better, shift, share)
@@ -243,7 +247,7 @@ def _trained(task: Task, targets: dict[str, Any], networks: Networks) -> Network
     targets
         What `_loss` needs beside features.
     """
-    folds = task.inputs.folds[: task.choices.ensemble] if len(networks.columns) and len(networks.centre) else []
+    folds = task.ensemble if len(networks.columns) and len(networks.centre) else []
     done = []
     for number, fold in enumerate(folds, 1):
         part = task.progress.part((number - 1) / len(folds), number / len(folds))
@@ -264,7 +268,7 @@ def _train(
     from napari_st2msi.models.deep.following import Told, followed
     from napari_st2msi.models.deep.loop import Schedule, seeded, train
 
-    choices, watch, of = task.networks, followed(), len(task.inputs.folds[: task.choices.ensemble])
+    choices, watch, of = task.networks, followed(), len(task.ensemble)
     features = networks.scaled(task.inputs.features if fold.features is None else fold.features)
     data = {
         name: torch.from_numpy(np.asarray(array, dtype=np.float32))

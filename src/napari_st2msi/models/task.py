@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_st2msi.models.inner import InnerFold
 from napari_st2msi.models.inputs import Inputs
 from napari_st2msi.models.maps import Linear
 from napari_st2msi.models.ridge import fit_ridge
@@ -52,6 +53,14 @@ class Task:
     def alphas(self) -> NDArray[np.float64]:
         """The ridge penalties to try, ascending."""
         return np.geomspace(*self.choices.alphas, self.choices.n_alphas)
+
+    @property
+    def ensemble(self) -> Sequence[InnerFold]:
+        """The inner folds on each of which a network or booster learns: as many as the recipe says, two at least.
+
+        One alone cannot tell what to trust: everything would be the mean.
+        """
+        return self.inputs.folds[: max(self.choices.ensemble, 2)]
 
     @property
     def mean(self) -> NDArray[np.float64]:

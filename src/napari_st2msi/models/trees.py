@@ -106,7 +106,7 @@ def fit_trees(task: Task) -> Trees:
 def boosted(task: Task) -> tuple[Trees, list[NDArray[np.float64]]]:
     """Return trees as they are, and what those of each inner fold say of spots held out (held, k), less the mean."""
     y, choices = task.completed(), task.choices
-    folds = task.inputs.folds[: choices.ensemble] if task.learned.any() and task.inputs.features.shape[1] else []
+    folds = task.ensemble if task.learned.any() and task.inputs.features.shape[1] else []
     mean = task.mean
     spread = np.where(task.learned, y.std(axis=0), 0.0)
     unit = np.where(spread > _TINY, spread, np.inf)

@@ -81,7 +81,8 @@ class Model(Choices):
         ge=1,
         le=5,
         title="Networks",
-        description="For 'mlp' and 'trees': averaged; each stops by other blocks of tissue.",
+        description="For networks and 'trees': averaged; each stops by other blocks of tissue. "
+        "In two stages, a stack or trees at least two.",
     )
     attend: Literal["genes", "pathways"] = Field(
         "genes",
