@@ -106,4 +106,4 @@ def test_standardising_within_sections_is_compared(tmp_path: Path) -> None:
     facts = result("train", *tables, *choices, "--out", tmp_path / "m", "--report", tmp_path / "r.html")
     assert "Standardising genes within each section" in facts["batch"]
     assert "Differences between sections" in (tmp_path / "r.html").read_text(encoding="utf-8")
-    assert "two sections" in run("info", tmp_path / "m").stdout
+    assert "two sections. Its penalties were chosen by holding out each once" in run("info", tmp_path / "m").stdout

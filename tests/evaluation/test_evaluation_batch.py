@@ -74,7 +74,10 @@ def test_one_section_or_nothing_to_compare():
 def test_too_few_sections_for_penalties_are_told():
     two = cross_validate(planted(n_side=10, sections=2), recipe())
     assert two.protocol["training_sections"] == 1
-    assert "blocks of tissue" in score_lines(two)["penalties"]
+    assert "one section to train on, penalties were chosen on blocks of tissue" in score_lines(two)["penalties"]
+    three = cross_validate(planted(n_side=8, sections=3), recipe())
+    assert three.protocol["training_sections"] == 2
+    assert "by holding out each once, and on blocks of tissue" in score_lines(three)["penalties"]
     four = cross_validate(planted(n_side=6, sections=4), recipe())
     assert four.protocol["training_sections"] == 3
     assert "penalties" not in score_lines(four)

@@ -311,7 +311,7 @@ def _protocol(paired: PairedDataset, recipe: Recipe, folds: list[Fold], dropped:
         facts["note"] = f"Each '{choices.group}' was held out in turn, {n_folds} in all."
     if dropped:
         facts["note"] += f" {dropped:,} spots without measured ions were left out."
-    # By how many sections a fold chooses its penalties: with fewer than three, by blocks of tissue.
+    # By how many sections a fold chooses its penalties: with fewer than three, also or only by blocks of tissue.
     facts["training_sections"] = min(len(np.unique(paired.sections[fold.train])) for fold in folds)
     facts["scale"] = "log1p" if recipe.ions.log1p else "measured"
     facts["gain"] = "R² above the best of training mean, coordinates and position"

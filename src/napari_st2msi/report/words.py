@@ -96,8 +96,13 @@ def penalties(evaluation: Evaluation) -> str:
     n = evaluation.protocol["training_sections"]
     if n >= SECTIONS:
         return f"Penalties were chosen by holding out sections, of the {n} or more that train in a fold."
+    if n == 2:
+        return (
+            "With two sections to train on, penalties were chosen by holding out each once, and on blocks of tissue. "
+            "Two say little about a third: take the smallest skill seen for what to expect."
+        )
     return (
-        f"With {n} section{'s' * (n > 1)} to train on, fewer than three, penalties were chosen on blocks of tissue. "
+        "With one section to train on, penalties were chosen on blocks of tissue. "
         "What does best there may be far too bold for another section: take the smallest skill seen for what to expect."
     )
 

@@ -17,6 +17,11 @@ from napari_st2msi.training.familiarity import EXPECTED
 
 _FEW_SECTIONS = 3
 _SHOWN = 20
+#: What was seen of one section, and of two, and how penalties were chosen then.
+_SEEN = (
+    "one section. Its penalties were chosen on blocks of tissue",
+    "two sections. Its penalties were chosen by holding out each once, and on blocks of tissue",
+)
 
 
 def card(model: Any) -> str:
@@ -58,8 +63,8 @@ def limits(model: Any) -> list[str]:
     lines = []
     if n < _FEW_SECTIONS:
         lines.append(
-            f"It has seen {'one section' if n == 1 else 'two sections'}. Its penalties were chosen on blocks of "
-            "tissue, which says little about another section: levels there may be far off, and skill may be gone. "
+            f"It has seen {_SEEN[n == 2]}, which says little about another section: levels there may be far off, "
+            "and skill may be gone. "
             "Train on three sections or more, and hold sections out."
         )
     protocol = (model.summary or {}).get("protocol", {}).get("protocol")
