@@ -299,8 +299,9 @@ def weights(features: NDArray[np.floating], bands: Mapping[str, slice]) -> NDArr
 
     Of principal directions the leading ones hold what genes share, and the many behind them mostly noise,
     in which a network finds accidents. Weighing directions by their standard deviation once more than
-    they come with took interactions of gene programs from 0.38 to 0.59 of their ceiling. Features of one
-    scale, such as standardised genes, stay as they are.
+    they come with took interactions of gene programs from 0.38 to 0.59 of their ceiling, on one fold of one
+    simulated section; this and other settings were chosen on that fold, so that elsewhere it may be less.
+    Features of one scale, such as standardised genes, stay as they are.
 
     Parameters
     ----------
