@@ -142,7 +142,8 @@ def test_the_package_imports_light() -> None:
 
 
 def test_the_package_imports_fast() -> None:
-    code = f"import time; start = time.perf_counter(); import {PACKAGE}; print(time.perf_counter() - start)"
+    # Seconds of computing, so that other programs do not count; the clock is worth little on a busy machine.
+    code = f"import time; start = time.process_time(); import {PACKAGE}; print(time.process_time() - start)"
     assert min(float(fresh(code)[0]) for _ in range(5)) < 0.3
 
 
