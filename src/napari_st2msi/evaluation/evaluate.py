@@ -225,7 +225,7 @@ def held_out_words(recipe: Recipe) -> str:
 
 
 def parts_of(paired: PairedDataset, fold: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """Return the parts of the data in which coverage is told: folds, sections (if they are not the folds), quarters of sections."""
+    """Return the parts in which coverage is told: folds, sections where folds are others, quarters of sections."""
     sections = paired.sections
     several = len(np.unique(sections)) > 1 and not (sections == fold).all()
     return {"fold": fold, **({"section": sections} if several else {}), "quarter": quarters(paired.xy, sections)}
