@@ -50,7 +50,7 @@ class NetworkExplainer(Explainer):
         super().__init__(learner, genes, spots)
         self._networks = list(learner.networks_ if networks is None else networks)
         own = genes[self.inputs.asked]
-        self._extras = learner._extras(own, genes, self.features)
+        self._extras = {**learner._sections(own), **learner._extras(own, genes, self.features)}
         if any(len(extra) != len(self.features) for extra in self._extras.values()):
             raise ModelProblem(
                 f"The model '{learner.name}' sees spots through others, which cannot be explained by genes yet."

@@ -42,19 +42,20 @@ class ConditionalVariational(NetworkLearner):
         middle = self.ions_.compress(table.X)
         std = np.empty(table.shape, dtype=np.float32)
         for rows in pieces(genes.n_obs):
-            spread = self._deviation(data["features"][rows])
+            spread = self._deviation(data, rows)
             std[rows] = 0.5 * (self.ions_.inverse(middle[rows] + spread) - self.ions_.inverse(middle[rows] - spread))
         table.layers["std"] = std
         return table
 
-    def _deviation(self, features: torch.Tensor) -> NDArray[np.float64]:
+    def _deviation(self, data: Mapping[str, torch.Tensor], rows: slice) -> NDArray[np.float64]:
         import torch
 
-        spread = np.tile(np.where(self.share_ > 0, self.spread_, 0.0), (len(features), 1))
+        spread = np.tile(np.where(self.share_ > 0, self.spread_, 0.0), (rows.stop - rows.start, 1))
         if self.networks_:
             with torch.no_grad():
                 said = [
-                    cast("ConditionalAutoencoder", network).deviation(features).numpy() for network in self.networks_
+                    cast("ConditionalAutoencoder", network).deviation(self._seen(network, data, rows)).numpy()
+                    for network in self.networks_
                 ]
             spread[:, self.columns_] *= np.sqrt(np.mean(np.square(said), axis=0, dtype=np.float64))
         return spread
@@ -64,7 +65,7 @@ class ConditionalVariational(NetworkLearner):
 
         if not network.training:  # judged as it predicts
             return super()._loss(network, data, rows)
-        said = network(data["features"][rows], data["intensity"][rows], data["present"][rows])
+        said = network(self._seen(network, data, rows), data["intensity"][rows], data["present"][rows])
         return conditional_bound(said, data, rows)
 
     def _network(self, n_features: int) -> ConditionalAutoencoder:

@@ -42,6 +42,7 @@ class GraphLearner(NetworkLearner):
     """
 
     kind: ClassVar[Kind]
+    learns_noise: ClassVar[bool] = True
     sampled_past: ClassVar[int] = 50_000
     most: ClassVar[int] = 10
 
@@ -66,6 +67,7 @@ class GraphLearner(NetworkLearner):
         (ring,) = ring_means(xy, section, np.arange(known.n_obs), self.step_, 1)
         return {
             "features": torch.from_numpy(self._scaled(features)),
+            **self._sections(known),
             "starts": torch.from_numpy(ring.indptr.astype(np.int64)),
             "around": torch.from_numpy(ring.indices.astype(np.int64)),
             "asked": torch.from_numpy(asked),
@@ -79,15 +81,8 @@ class GraphLearner(NetworkLearner):
         starts = data["starts"]
         most = self.most if network.training and len(starts) > self.sampled_past else None
         around = hood(starts, data["around"], data["asked"][rows], self.recipe.model.depth, most)
-        intensity, odds = network(data["features"][around.nodes], around)
+        intensity, odds = network(self._seen(network, data, around.nodes), around)
         return intensity, odds
-
-    def _loss(self, network: Any, data: Mapping[str, torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
-        from napari_st2msi.models.deep.loss import unlikelihood
-
-        if not network.training:  # judged as all are
-            return super()._loss(network, data, rows)
-        return unlikelihood(*self._forward(network, data, rows), network.log_noise, data, rows)
 
     def _network(self, n_features: int) -> GraphNetwork:
         from napari_st2msi.models.deep.graph import GraphNetwork

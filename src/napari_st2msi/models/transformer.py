@@ -148,8 +148,12 @@ class Transformer(NetworkLearner):
         values = np.empty((genes.n_obs, len(wanted)), dtype=np.float32)
         with torch.no_grad():
             for rows in _pieces(genes.n_obs, len(wanted) * self._width):
-                seen = data["features"][rows], data["tokens"][rows]
-                said = [network.unseen(torch.from_numpy(wanted), *seen).numpy() for network in self._made]
+                said = [
+                    network.unseen(
+                        torch.from_numpy(wanted), self._seen(network, data, rows), data["tokens"][rows]
+                    ).numpy()
+                    for network in self._made
+                ]
                 values[rows] = np.mean(said, axis=0)
         ions = pd.DataFrame({"mz": wanted}, index=[f"m/z {value:.4f}" for value in wanted])
         return prediction(values, genes, ions, model=self.name, unit="standard deviations from the mean")
@@ -252,7 +256,8 @@ class Transformer(NetworkLearner):
 
         # A minibatch is small; what is asked at once need not be.
         few = len(rows) if torch.is_grad_enabled() else max(1, _AT_ONCE // (4 * len(self.columns_) * self._width))
-        said = [network(data["features"][piece], data["tokens"][piece]) for piece in torch.split(rows, few)]
+        pieces = torch.split(rows, few)
+        said = [network(self._seen(network, data, piece), data["tokens"][piece]) for piece in pieces]
         return torch.cat([values for values, _ in said]), torch.cat([odds for _, odds in said])
 
     # -- keeping ---------------------------------------------------------------------------------
@@ -330,8 +335,10 @@ class Transformer(NetworkLearner):
         for rows in _pieces(len(data["features"]), per_spot):
             check(cancelled)
             with torch.no_grad():
-                seen = data["features"][rows], data["tokens"][rows]
-                maps = [network.attention(asked, *seen).numpy() for network in self._made]
+                maps = [
+                    network.attention(asked, self._seen(network, data, rows), data["tokens"][rows]).numpy()
+                    for network in self._made
+                ]
             yield rows, np.mean(maps, axis=0, dtype=np.float32)
 
     def _must_have_a_map(self) -> None:

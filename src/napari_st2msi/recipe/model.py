@@ -106,6 +106,11 @@ class Model(Choices):
     dropout: float = Field(
         0.2, ge=0, lt=1, title="Dropout", description="For networks: share of hidden units left out at each step."
     )
+    section_covariate: bool = Field(
+        False,
+        title="Section as input",
+        description="For networks: learn how each training section is shifted; a new section is taken as unshifted.",
+    )
     n_latent: int = Field(
         16, ge=1, le=512, title="Latent variables", description="For 'cvae': what ions share beyond the genes."
     )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from napari_st2msi.errors import ModelProblem
+from napari_st2msi.features.spatial import section_of
 from napari_st2msi.models.arrays import part, prefixed
 from napari_st2msi.models.deep.following import Following, Told, followed
 from napari_st2msi.models.inner import InnerFold
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _TINY = 1e-9
 # Of few spots smaller minibatches: a network needs steps.
 _LEAST_STEPS = 8
+# In this share of the steps a section is taken for one never seen.
+_UNKNOWN = 0.5
 _ARRAYS = ("columns", "mixed", "partly", "share", "mean", "spread", "centre", "weight", "trust", "trust_presence")
 
 
@@ -39,6 +42,9 @@ class NetworkLearner(Learner):
     Features are centred and weighed by their variance (`weights`). What the networks say of blocks they
     did not learn from gives each ion a factor between 0 and 1, by which predictions are drawn to the mean:
     0 where the networks learned nothing.
+
+    With `model.section_covariate` and two sections or more, networks learn how the features of each section
+    are shifted (`_seen`).
 
     With the reduction ``pls`` the directions know the ions of the blocks held out, and stopping and factors
     are too hopeful.
@@ -51,6 +57,8 @@ class NetworkLearner(Learner):
     ----------
     curves_
         The epochs of every network.
+    sections_
+        Names of the training sections whose shifts were learned, sorted; none without `model.section_covariate`.
     """
 
     stages: ClassVar[tuple[str, ...]] = ()
@@ -60,6 +68,8 @@ class NetworkLearner(Learner):
     spreads: ClassVar[bool] = False
     #: What the recipe's learning rate is multiplied by.
     pace: ClassVar[float] = 1.0
+    #: Whether the network has a `log_noise`, with which ions that can be told exactly count more in training.
+    learns_noise: ClassVar[bool] = False
 
     # -- what a subclass says --------------------------------------------------------------------
 
@@ -94,14 +104,17 @@ class NetworkLearner(Learner):
         self, network: Any, data: Mapping[str, torch.Tensor], rows: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what a network says of some rows: (rows, k) intensities and (rows, m) log odds."""
-        intensity, odds = network(data["features"][rows])
+        intensity, odds = network(self._seen(network, data, rows))
         return intensity, odds
 
     def _loss(self, network: Any, data: Mapping[str, torch.Tensor], rows: torch.Tensor) -> torch.Tensor:
         """Return the mean loss over a minibatch; `data` holds the targets as well, see `deep.loss`."""
-        from napari_st2msi.models.deep.loss import intensity_and_presence
+        from napari_st2msi.models.deep.loss import intensity_and_presence, unlikelihood
 
-        return intensity_and_presence(*self._forward(network, data, rows), data, rows)
+        said = self._forward(network, data, rows)
+        if network.training and self.learns_noise:  # judged as all are
+            return unlikelihood(*said, network.log_noise, data, rows)
+        return intensity_and_presence(*said, data, rows)
 
     # -- learning --------------------------------------------------------------------------------
 
@@ -140,6 +153,8 @@ class NetworkLearner(Learner):
         self.spread_: NDArray[np.float64] = np.where(spread > _TINY, spread, 1.0)
         self.centre_: NDArray[np.float64] = inputs.features.mean(axis=0)
         self.weight_: NDArray[np.float64] = weights(inputs.features, inputs.bands)
+        labels = sorted(set(section_of(inputs.genes))) if self.recipe.model.section_covariate else []
+        self.sections_: list[str] = [str(label) for label in labels] if len(labels) > 1 else []
         self.networks_: list[torch.nn.Module] = []
         self.curves_: list[tuple[Epoch, ...]] = []
         data = self._data(inputs.genes, inputs.context, inputs.features.astype(np.float32))
@@ -170,7 +185,7 @@ class NetworkLearner(Learner):
             raise ModelProblem(f"'{self.name}' trains on one GPU at a time. Choose 1 device.")
         for number, fold in enumerate(folds, 1):
             with seeded(choices.seed, number):
-                network = self._network(n_features)
+                network = self._made_network(n_features)
             done = train(
                 network,
                 data,
@@ -251,7 +266,41 @@ class NetworkLearner(Learner):
         return intensity, presence
 
     def _data(self, genes: AnnData, context: AnnData | None, features: NDArray[np.float32]) -> dict[str, torch.Tensor]:
-        return {"features": _tensor(self._scaled(features)), **self._extras(genes, context, features)}
+        own = {"features": _tensor(self._scaled(features)), **self._sections(genes)}
+        return {**own, **self._extras(genes, context, features)}
+
+    # -- sections --------------------------------------------------------------------------------
+
+    def _made_network(self, n_features: int) -> torch.nn.Module:
+        """Return a new network, with a shift (sections, features) that starts at 0 where sections count."""
+        import torch
+
+        network = self._network(n_features)
+        if self.sections_:
+            network.register_parameter("shift", torch.nn.Parameter(torch.zeros(len(self.sections_), n_features)))
+        return network
+
+    def _sections(self, genes: AnnData) -> dict[str, torch.Tensor]:
+        """Return (spots, sections) 1 for the section of a spot; only 0 where it was not in training."""
+        if not self.sections_:
+            return {}
+        return {"section": _tensor(section_of(genes)[:, None] == np.array(self.sections_))}
+
+    def _seen(self, network: Any, data: Mapping[str, torch.Tensor], rows: torch.Tensor | slice) -> torch.Tensor:
+        """Return the features of some rows as the network is to see them: shifted as it learned of their section.
+
+        In half of the steps of training a section is not shifted, so that the network knows what to say of
+        a section that it never saw.
+        """
+        import torch
+
+        features = data["features"][rows]
+        if "section" not in data:
+            return features
+        section = data["section"][rows]
+        if network.training:
+            section = section * (torch.rand(section.shape[1], device=section.device) >= _UNKNOWN)
+        return features + section @ network.shift
 
     def _scaled(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
         scaled: NDArray[np.float32] = ((features - self.centre_) * self.weight_).astype(np.float32)
@@ -260,7 +309,7 @@ class NetworkLearner(Learner):
     # -- keeping ---------------------------------------------------------------------------------
 
     def _own_facts(self) -> dict[str, Any]:
-        return {"networks": len(self.networks_)}
+        return {"networks": len(self.networks_), "sections": self.sections_}
 
     def _own_arrays(self) -> dict[str, NDArray[Any]]:
         arrays: dict[str, NDArray[Any]] = {name: getattr(self, f"{name}_") for name in _ARRAYS}
@@ -274,7 +323,7 @@ class NetworkLearner(Learner):
 
         for name in _ARRAYS:
             setattr(self, f"{name}_", arrays[name])
-        self.curves_ = []
+        self.curves_, self.sections_ = [], [str(label) for label in facts["sections"]]
         if len(self.weight_) != len(self.centre_):
             raise ModelProblem("The model's weights of features do not fit their means.")
         sizes = {len(getattr(self, f"{name}_")) for name in ("mean", "spread", "share", "partly")}
@@ -283,7 +332,7 @@ class NetworkLearner(Learner):
             raise ModelProblem("The model's means do not fit its ions.")
         self.networks_ = []
         for number in range(1, int(facts["networks"]) + 1):
-            network = self._network(len(self.centre_))
+            network = self._made_network(len(self.centre_))
             weights = {name: torch.from_numpy(value) for name, value in part(f"network{number}", arrays).items()}
             try:
                 network.load_state_dict(weights)
