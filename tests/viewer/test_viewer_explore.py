@@ -19,6 +19,7 @@ from napari_st2msi.viewer.docks import explore
 from napari_st2msi.viewer.docks.explore import ExploreDock
 from napari_st2msi.viewer.ion_query import matches
 from napari_st2msi.viewer.ion_table import IonModel, IonTable
+from napari_st2msi.viewer.layers import VALUE, find
 
 
 @pytest.fixture(autouse=True)
@@ -167,6 +168,61 @@ def test_the_cursor_reads_all_pictures(full, qtbot):
     x, y = full.state.section.spots.centres[0]
     full.viewer.cursor.position = (y, x)
     qtbot.waitUntil(lambda: "measured" in full.cursor.text() and "predicted" in full.cursor.text())
+
+
+def test_the_cursor_reads_the_interval_and_the_level_is_measured(full, qtbot, guess):
+    guess.layers["lower"], guess.layers["upper"] = guess.X - 5, guess.X + 1000
+    guess.var["interval_coverage"] = 0.91
+    guess.uns["provenance"] |= {"interval_level": 0.8, "intervals": "From whole sections."}
+    full.state.set_prediction(guess)
+    qtbot.waitUntil(lambda: full.gathered.level == 0.8)
+    full.state.ion = "ion0"
+    assert "80% intervals hold 91% of held-out spots" in full.scores.text()
+    x, y = full.state.section.spots.centres[2]
+    low, high = full.pictures.interval_at((y, x))
+    assert (low, high) == pytest.approx((guess.X[2, 0] - 5, guess.X[2, 0] + 1000), rel=1e-5)
+    full.viewer.cursor.position = (y, x)
+    qtbot.waitUntil(lambda: "at 80%)" in full.cursor.text())
+    assert f"({low:,.1f} to {high:,.1f} at 80%)" in full.cursor.text()
+    assert full.cursor.toolTip() == "From whole sections."
+    full.viewer.cursor.position = (y + 1e6, x)
+    qtbot.waitUntil(lambda: "nothing measured" in full.cursor.text())
+    assert full.pictures.interval_at((y + 1e6, x)) is None
+    assert full.pictures.interval_at((y, x)) is not None
+    del guess.layers["lower"]
+    full.state.set_prediction(guess)
+    qtbot.waitUntil(lambda: not full._reading.running and full.pictures.interval_at((y, x)) is None)
+
+
+def test_a_prediction_of_a_new_section_says_what_to_know_and_shows_unlike_spots(full, qtbot, guess, make_section):
+    novelty = np.array([0.5, 3.0, 0.2, 1.4, 0.9, np.nan, 0.1, 0.3])
+    guess.obs["novelty"], guess.obs["ood"] = novelty, novelty > 1
+    guess.uns["provenance"] |= {"kind": "new_section", "share_ood": 0.25, "share_genes_matched": 0.6, "n_sections": 4}
+    full.state.set_prediction(guess)
+    qtbot.waitUntil(lambda: full.messages.level == "warning")
+    assert "40% of the model's genes are missing" in full.messages.text
+    assert "25% of the spots have genes unlike any in training" in full.messages.text
+    section = full.state.section
+    layer = find(full.viewer, section, "novelty")
+    assert not layer.visible
+    assert layer.name == "spots unlike training (novelty)"
+    drawn = layer.features[VALUE].to_numpy()
+    np.testing.assert_allclose(drawn[np.isfinite(drawn)], [3.0, 1.4], rtol=1e-6)
+    full.messages.action.click()
+    assert layer.visible
+    full.messages.clear()
+    full.state.mark_stale("prediction", "paired again since")
+    qtbot.waitUntil(lambda: "train again" in full.state_line.text())
+    assert full.messages.text == "", "what was dismissed is not said again"
+    known = guess.copy()
+    known.obs["novelty"] = 0.5
+    known.uns["provenance"] |= {"share_ood": 0.0, "share_genes_matched": 1.0}
+    full.state.set_prediction(known)
+    qtbot.waitUntil(lambda: find(full.viewer, section, "novelty") is None)
+    full.state.set_prediction(guess)
+    qtbot.waitUntil(lambda: "unlike any in training" in full.messages.text)
+    full.state.add_section(make_section("other", st=False, seed=9))
+    qtbot.waitUntil(lambda: full.messages.text == "")
 
 
 # -- keys -------------------------------------------------------------------------------------------

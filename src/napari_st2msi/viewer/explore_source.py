@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from napari_st2msi.ions import ion_frame
 from napari_st2msi.progress import Progress, never
+from napari_st2msi.report.words import prediction_notes
 from napari_st2msi.section import Section
-from napari_st2msi.viewer.ion_values import IonSource, descriptors
+from napari_st2msi.viewer.ion_values import IonSource, descriptors, rows_of
 from napari_st2msi.viewer.layers import Site, pixel_site, spot_site
 from napari_st2msi.viewer.thumbnails import Binning
 
@@ -28,7 +30,19 @@ KINDS = {
     "new_section": ("new section", "The model was trained on other sections."),
 }
 # What a reopened section's `msi_predicted` may carry in its var.
-_SCORES = ("r2", "gain", "pearson", "spearman", "rmse", "ceiling_share", "presence_auc", "moran_i", "verdict", "tier")
+_SCORES = (
+    "r2",
+    "gain",
+    "pearson",
+    "spearman",
+    "rmse",
+    "ceiling_share",
+    "presence_auc",
+    "moran_i",
+    "verdict",
+    "tier",
+    "interval_coverage",
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +57,14 @@ class Gathered:
         Of the prediction, a key of `KINDS`; empty without one.
     note
         How the prediction was made, in words.
+    level
+        Share of spots that lie within their intervals; None where there are none, or it is not known.
+    intervals
+        What the intervals rest on, in words.
+    cautions
+        What to know before looking at the prediction, as sentences.
+    novelty
+        (spots of the section,) how far a spot's genes lie from those of training; None where it was not measured.
     """
 
     source: IonSource
@@ -51,6 +73,10 @@ class Gathered:
     binning: Binning | None
     kind: str = ""
     note: str = ""
+    level: float | None = None
+    intervals: str = ""
+    cautions: tuple[str, ...] = ()
+    novelty: NDArray[np.float64] | None = None
 
     @property
     def scored(self) -> bool:
@@ -99,6 +125,9 @@ def gather(
         sites["spots"] = spot_site(section)
     place = sites.get("pixels", sites.get("spots"))
     provenance: dict[str, Any] = {} if shown is None else dict(shown.uns.get("provenance", {}))
+    known = None if evaluation is None else evaluation.intervals
+    level = provenance.get("interval_level") if known is None else known.level
+    intervals = provenance.get("intervals", "") if known is None else known.in_words()
     return Gathered(
         source,
         sites,
@@ -106,7 +135,20 @@ def gather(
         None if place is None else Binning.of(np.asarray(place.positions)),
         str(provenance.get("kind", "")),
         str(provenance.get("note", "")),
+        level=None if level is None else float(level),
+        intervals=str(intervals),
+        cautions=tuple(prediction_notes(provenance)) if provenance.get("kind") == "new_section" else (),
+        novelty=_novelty(section, shown),
     )
+
+
+def _novelty(section: Section, prediction: AnnData | None) -> NDArray[np.float64] | None:
+    """Return how far the spots of a section lie from training, NaN for those that were not predicted."""
+    if prediction is None or "novelty" not in prediction.obs or not section.has_st:
+        return None
+    rows = rows_of(section, prediction)
+    novelty = prediction.obs["novelty"].to_numpy(dtype=float)
+    return np.where(rows >= 0, novelty[rows], np.nan)
 
 
 def _scores(evaluation: Evaluation | None, prediction: AnnData | None) -> pd.DataFrame:
@@ -127,6 +169,14 @@ def scores_in_words(row: pd.Series) -> str:
         if key in row and pd.notna(row[key])
     ]
     return " · ".join(parts)
+
+
+def coverage_in_words(row: pd.Series, level: float | None) -> str:
+    """Return how often the intervals of one ion held on held-out spots."""
+    covered = row.get("interval_coverage")
+    if level is None or covered is None or pd.isna(covered):
+        return ""
+    return f"{level:.0%} intervals hold {float(covered):.0%} of held-out spots"
 
 
 def baselines_in_words(row: pd.Series) -> str:

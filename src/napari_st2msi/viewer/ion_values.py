@@ -76,6 +76,8 @@ class IonValues:
         Whether measured values lie above the upper limit.
     spread
         The residual is shown from −spread to +spread.
+    lower, upper
+        Ends of the intervals of spots; None where the prediction has none.
     """
 
     pixels: NDArray[np.float32] | None
@@ -85,6 +87,8 @@ class IonValues:
     limits: tuple[float, float]
     clipped: bool
     spread: float
+    lower: NDArray[np.float32] | None = None
+    upper: NDArray[np.float32] | None = None
 
 
 class IonSource:
@@ -106,12 +110,14 @@ class IonSource:
         Columns of measured MSI pixels, measured spots and predicted spots; None where there are
         none. Pixels are left out when the prediction is in other units, normalised for example:
         one colour scale could not hold both.
+    lower, upper
+        Columns of the ends of intervals; None where the prediction has none.
     """
 
     def __init__(self, section: Section, paired: AnnData | None = None, prediction: AnnData | None = None) -> None:
         self.section = section
         self.pixels = Columns(section.msi) if section.has_msi else None
-        self.spots = self.predicted = None
+        self.spots = self.predicted = self.lower = self.upper = None
         if not section.has_st:
             return
         if paired is not None:
@@ -119,6 +125,8 @@ class IonSource:
         if prediction is not None:
             rows = rows_of(section, prediction)
             self.predicted = Columns(prediction, rows)
+            if {"lower", "upper"} <= set(prediction.layers):
+                self.lower, self.upper = (Columns(prediction, rows, end) for end in ("lower", "upper"))
             if "measured" in prediction.layers:
                 measured = Columns(prediction, rows, "measured")
                 if self.spots is not None and not _same_units(self.spots, measured, prediction.var_names):
@@ -133,14 +141,14 @@ class IonSource:
 
     def values(self, ion: str) -> IonValues:
         """Return what is known of an ion."""
-        pixels, spots, predicted = (
+        pixels, spots, predicted, lower, upper = (
             columns.take(ion) if columns is not None and ion in columns else None
-            for columns in (self.pixels, self.spots, self.predicted)
+            for columns in (self.pixels, self.spots, self.predicted, self.lower, self.upper)
         )
         residual = None if spots is None or predicted is None else spots - predicted
         shown = pixels if pixels is not None else spots if spots is not None else predicted
         limits, clipped = limits_of(shown)
-        return IonValues(pixels, spots, predicted, residual, limits, clipped, spread_of(residual))
+        return IonValues(pixels, spots, predicted, residual, limits, clipped, spread_of(residual), lower, upper)
 
 
 def _same_units(one: Columns, other: Columns, ions: pd.Index) -> bool:

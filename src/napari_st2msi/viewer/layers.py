@@ -33,6 +33,7 @@ Role = Literal[
     "residual",
     "attribution",
     "change",
+    "novelty",
     "region",
     "landmarks_st",
     "landmarks_msi",

@@ -116,6 +116,35 @@ def show_confidence(viewer: Any, section: Section) -> None:
         layer.visible = False
 
 
+def show_novelty(viewer: Any, section: Section, novelty: NDArray[np.floating] | None) -> None:
+    """Mark spots whose genes are unlike those that the model was trained on; hidden at first.
+
+    Parameters
+    ----------
+    novelty
+        (spots,) how far a spot lies from training; only those above 1 are drawn. None takes the layer away.
+    """
+    layer = layers.find(viewer, section, "novelty")
+    if novelty is None or not (novelty > 1).any():
+        if layer is not None:
+            viewer.layers.remove(layer)
+        return
+    fresh = layer is None
+    marked = np.where(novelty > 1, novelty, np.nan).astype(np.float32)
+    layer = layers.show_values(
+        viewer,
+        section,
+        "novelty",
+        layers.spot_site(section),
+        marked,
+        (0.0, max(2.0, float(np.nanpercentile(marked, 99)))),
+        "spots unlike training (novelty)",
+        "magma",
+    )
+    if fresh and layer is not None:
+        layer.visible = False
+
+
 def _show(
     viewer: Any,
     section: Section,

@@ -24,7 +24,15 @@ _TITLE_WIDTH = 0.97
 _TITLE_MARGIN = 10
 
 #: What lies over the tissue and is no picture of its own.
-_OVERLAYS: tuple[make.Role, ...] = ("tic", "spots", "coverage", "confidence", "landmarks_st", "landmarks_msi")
+_OVERLAYS: tuple[make.Role, ...] = (
+    "tic",
+    "spots",
+    "coverage",
+    "confidence",
+    "novelty",
+    "landmarks_st",
+    "landmarks_msi",
+)
 
 
 class Pictures:
@@ -354,6 +362,17 @@ class Pictures:
             if place is not None and np.isfinite(values[place]):
                 found[picture] = float(values[place])
         return found
+
+    def interval_at(self, position: tuple[float, ...]) -> tuple[float, float] | None:
+        """Return the interval of the spot under a position (y, x in µm), None where there is none."""
+        site = self._sites.get("spots")
+        if site is None or self.values is None or self.values.lower is None or self.values.upper is None:
+            return None
+        place = site.at(np.array(position[:-3:-1], dtype=float))
+        if place is None:
+            return None
+        low, high = float(self.values.lower[place]), float(self.values.upper[place])
+        return (low, high) if np.isfinite([low, high]).all() else None
 
     def _values_of(self, picture: Picture) -> NDArray[np.float32] | None:
         if self.values is None:

@@ -23,8 +23,16 @@ from superqt import QElidingLabel
 from napari_st2msi.errors import St2msiError
 from napari_st2msi.section import Section
 from napari_st2msi.viewer import keys
+from napari_st2msi.viewer.docks.explore_cautions import Cautions
 from napari_st2msi.viewer.docks.explore_pages import Pages
-from napari_st2msi.viewer.explore_source import KINDS, Gathered, baselines_in_words, gather, scores_in_words
+from napari_st2msi.viewer.explore_source import (
+    KINDS,
+    Gathered,
+    baselines_in_words,
+    coverage_in_words,
+    gather,
+    scores_in_words,
+)
 from napari_st2msi.viewer.ion_query import HELP
 from napari_st2msi.viewer.ion_table import IonTable
 from napari_st2msi.viewer.jobs import Job, Jobs
@@ -57,6 +65,7 @@ class ExploreDock(Dock):
         super().__init__(napari_viewer)
         self.pictures = Pictures(self.viewer)
         self.gathered: Gathered | None = None
+        self.cautions = Cautions(self)
         self._reading = Jobs(self.state, self)
         self._reading.done.connect(self._on_gathered)
         self._reading.failed.connect(self._on_unreadable)
@@ -177,6 +186,7 @@ class ExploreDock(Dock):
     def _on_section(self, section: Section | None) -> None:
         if section is None:
             self._reading.shut()
+            self.cautions.forget()
             self.gathered = None
             self.pictures.set_source(None)
             self._show_empty("No section is open. Open one to look at its ions.", "Open data")
@@ -193,6 +203,7 @@ class ExploreDock(Dock):
     def _read(self) -> None:
         work = self.state.work()
         if not (work.section.has_msi or work.section.paired or work.paired is not None or work.prediction is not None):
+            self.cautions.forget()
             self.gathered = None
             self.pictures.set_source(None)
             self._show_empty(
@@ -214,6 +225,8 @@ class ExploreDock(Dock):
         self.pages.show_gathered(gathered)
         self._count()
         self._say_ready()
+        self.cautions.show(gathered)
+        self.cursor.setToolTip(gathered.intervals)
         self.where.setVisible(len(gathered.sites) > 1 and gathered.source.spots is not None)
         self.where.setCurrentIndex(self.where.findData(self.pictures.measured_at))
         ion = self.state.ion
@@ -283,7 +296,9 @@ class ExploreDock(Dock):
         self.title.setText(self._label(ion))
         verdict = str(row.get("verdict", "") or "")
         self.verdict.setText(verdict[:1].upper() + verdict[1:] if self.gathered.scored else "")
-        self.scores.setText("\n".join(filter(None, (scores_in_words(row), baselines_in_words(row)))))
+        covered = coverage_in_words(row, self.gathered.level)
+        lines = (scores_in_words(row), baselines_in_words(row), covered)
+        self.scores.setText("\n".join(filter(None, lines)))
         self.verdict.setVisible(bool(self.verdict.text()))
         self.scores.setVisible(bool(self.scores.text()))
         source = self.gathered.source
@@ -293,10 +308,11 @@ class ExploreDock(Dock):
         values, gathered = self.pictures.values, self.gathered
         if values is None or gathered is None:
             return
-        predicted = "predicted" in self.pictures.available
+        shown = [picture for picture in self.pictures.available if picture != "residual"]
+        predicted = "predicted" in shown
         words, explain = KINDS.get(gathered.kind, ("", ""))
         self.intensity.show_scale(
-            "Measured, predicted (intensity)" if predicted else "Measured (intensity)",
+            f"{', '.join(shown).capitalize()} (intensity)",
             INTENSITY,
             values.limits,
             provenance=words if predicted else "",
@@ -389,7 +405,13 @@ class ExploreDock(Dock):
             return
         found = self.pictures.at(tuple(self.viewer.cursor.position))
         step = (self.pictures.values.limits[1] - self.pictures.values.limits[0]) / 50
-        words = " · ".join(f"{picture} {short(value, step)}" for picture, value in found.items())
+        said = {picture: f"{picture} {short(value, step)}" for picture, value in found.items()}
+        between = self.pictures.interval_at(tuple(self.viewer.cursor.position)) if "predicted" in said else None
+        if between is not None and self.gathered is not None:
+            level = "" if self.gathered.level is None else f" at {self.gathered.level:.0%}"
+            low, high = (short(end, step) for end in between)
+            said["predicted"] += f" ({low} to {high}{level})"
+        words = " · ".join(said.values())
         self.cursor.setText(f"At the cursor: {words}" if words else "At the cursor: nothing measured")
 
     def on_front(self, front: bool) -> None:

@@ -11,29 +11,17 @@ from weakref import WeakKeyDictionary
 from napari.utils.history import get_open_history, get_save_history, update_open_history, update_save_history
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
 
-from napari_st2msi.models.registry import BASELINES, model_names
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.recipe import Recipe
 from napari_st2msi.recipe.networks import trains_networks
 from napari_st2msi.section import Section
 from napari_st2msi.viewer.docks import train_runs, train_work
 from napari_st2msi.viewer.docks.train_cut import CutView
+from napari_st2msi.viewer.docks.train_forms import GROUPS, make_forms, model_in_words
 from napari_st2msi.viewer.docks.train_queue import Waiting
+from napari_st2msi.viewer.docks.train_search import SearchPart, found_in_words
 from napari_st2msi.viewer.docks.train_trainings import Trainings
-from napari_st2msi.viewer.docks.train_view import (
-    GENES_SHOWN,
-    IONS_SHOWN,
-    MODEL_SHOWN,
-    ScoresView,
-    SectionsView,
-    genes_in_words,
-    group_choices,
-    ions_in_words,
-    model_in_words,
-    networks_in_words,
-    protocol_in_words,
-    scores_in_words,
-)
+from napari_st2msi.viewer.docks.train_view import ScoresView, SectionsView, group_choices, scores_in_words
 from napari_st2msi.viewer.docks.train_work import Trained
 from napari_st2msi.viewer.jobs import Job
 from napari_st2msi.viewer.parts.buttons import flat
@@ -48,9 +36,8 @@ from napari_st2msi.viewer.parts.words import Words
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from napari_st2msi.evaluation.search import Search
     from napari_st2msi.training.folder import TrainedModel
-
-_PARTS = ("evaluation", "model", "networks", "genes", "ions")
 
 
 class TrainDock(Dock):
@@ -74,34 +61,14 @@ class TrainDock(Dock):
         self.body.addWidget(self.cut)
         self.sections = SectionsView()
         self.sections_group = self.add_group("Sections", self.sections, summary=self.sections.summary)
-        models = [(name, words_for(name)) for name in model_names() if name not in BASELINES]
-        self.forms: dict[str, RecipeForm[Any]] = {
-            "evaluation": RecipeForm(
-                recipe.evaluation,
-                choices={"group": group_choices([], recipe)},
-                shown_when={
-                    "group": lambda chosen: chosen["protocol"] == "leave_group_out",
-                    **dict.fromkeys(("n_folds", "seed"), lambda chosen: chosen["protocol"] != "leave_group_out"),
-                    **dict.fromkeys(("block_um", "buffer_um"), lambda chosen: chosen["protocol"] == "blocks"),
-                },
-            ),
-            "model": RecipeForm(recipe.model, choices={"name": models}, shown_when=MODEL_SHOWN),
-            "networks": RecipeForm(recipe.networks),
-            "genes": RecipeForm(recipe.genes, shown_when=GENES_SHOWN),
-            "ions": RecipeForm(recipe.ions, shown_when=IONS_SHOWN),
-        }
-        summaries: dict[str, tuple[str, Callable[[Any], str]]] = {
-            "evaluation": ("Evaluation", protocol_in_words),
-            "model": ("Model", model_in_words),
-            "networks": ("Networks", networks_in_words),
-            "genes": ("Genes", genes_in_words),
-            "ions": ("Ions", ions_in_words),
-        }
+        self.forms = make_forms(recipe, group_choices([], recipe))
+        self.search = SearchPart(self.forms["search"])
         self.groups = {}
-        for part, (title, words) in summaries.items():
+        for part, title, words in GROUPS:
             form = self.forms[part]
+            content = self.search if part == "search" else form
             self.groups[part] = self.add_group(
-                title, form, open=part == "evaluation", summary=partial(_summary, form, words)
+                title, content, open=part == "evaluation", summary=partial(_summary, form, words)
             )
             form.changed.connect(partial(self._on_choice, part))
             form.refused.connect(self._refresh)
@@ -118,6 +85,7 @@ class TrainDock(Dock):
         self.scores.report_pressed.connect(self.ask_where_to_report)
         self.scores.explore_pressed.connect(partial(open_dock, self.viewer, "Explore"))
         self.trainings.add_pressed.connect(self.train)
+        self.search.pressed.connect(self.search_settings)
         self.cut.continue_pressed.connect(self._continue)
         self.jobs.started.connect(self._refresh)
         self.jobs.ended.connect(self._refresh)
@@ -186,20 +154,46 @@ class TrainDock(Dock):
 
     def train(self) -> None:
         """Measure the model of the recipe on held-out spots, then fit it on all; now, or after what runs."""
-        for part, form in self.forms.items():
-            _ = form.value  # takes what is still being typed
-            if form.reason:
-                self.groups[part].expand()
-                self.messages.show_error(form.reason)
-                return
-        sections = self.chosen_sections()
-        if not sections:
-            self.messages.show_warning("Tick a paired section to train on.")
+        if not (sections := self._ready()):
             return
         recipe = self.state.recipe
         if not self.jobs.running:
             self.trainings.queue.say_before("")
         self.trainings.begin(Waiting(recipe, tuple(sections), f"{model_in_words(recipe.model)} · {_names(sections)}"))
+
+    def search_settings(self) -> None:
+        """Search for the settings of the model on inner folds, and put them into the forms."""
+        if self.busy() or not (sections := self._ready()):
+            return
+        recipe = self.state.recipe
+        call = partial(train_work.search, sections, self._chosen_parts(), recipe)
+        self.run(Job("Searching", call), partial(self._on_searched, recipe))
+
+    def _on_searched(self, before: Recipe, found: Search) -> None:
+        if not found.changed:
+            self.messages.show_result(found_in_words(before, found))
+            return
+        # How to search is left as it was chosen: it is no part of what was searched for.
+        self.state.recipe = found.recipe.model_copy(update={"search": before.search})
+        undo = ("Undo", partial(self._take_back, before))
+        self.messages.show_result(found_in_words(before, found), action=undo)
+
+    def _take_back(self, before: Recipe) -> None:
+        self.state.recipe = before
+        self.messages.clear()
+
+    def _ready(self) -> list[Section]:
+        """Return the sections to work on; none, after saying why, where something must be chosen first."""
+        for part, form in self.forms.items():
+            _ = form.value  # takes what is still being typed
+            if form.reason:
+                self.groups[part].expand()
+                self.messages.show_error(form.reason)
+                return []
+        sections = self.chosen_sections()
+        if not sections:
+            self.messages.show_warning("Tick a paired section to train on.")
+        return sections
 
     def _continue(self) -> None:
         """Go on with what was cut off, with the choices of then."""
@@ -234,7 +228,7 @@ class TrainDock(Dock):
 
     def load_model(self, folder: Path) -> None:
         """Load a model folder for the section looked at."""
-        if not self._busy():
+        if not self.busy():
             self.run(Job("Loading", partial(train_work.load_model, folder)), partial(self._on_loaded, folder))
 
     def _on_loaded(self, folder: Path, model: TrainedModel) -> None:
@@ -257,7 +251,7 @@ class TrainDock(Dock):
 
     def save_model(self, folder: Path, *, overwrite: bool = False) -> None:
         """Write the model as a folder; an older model is replaced only when that was said."""
-        if self.model is None or self._busy():
+        if self.model is None or self.busy():
             return
         if folder.exists() and not overwrite:
             again = partial(self.save_model, folder, overwrite=True)
@@ -272,7 +266,7 @@ class TrainDock(Dock):
     def predict(self) -> None:
         """Predict the ions of the section looked at."""
         section, model = self.state.section, self.model
-        if section is None or model is None or self._busy():
+        if section is None or model is None or self.busy():
             return
         if not section.has_st:
             self.messages.show_warning("Predicting needs gene expression, and this section has none.")
@@ -302,7 +296,7 @@ class TrainDock(Dock):
     def write_report(self, path: Path) -> None:
         """Write the report of what was trained on the section looked at."""
         known = None if self.state.section is None else self._trained.get(self.state.section)
-        if known is None or self._busy():
+        if known is None or self.busy():
             return
         recipe, trained = known
         path = path if path.suffix else path.with_suffix(".html")
@@ -406,7 +400,9 @@ class TrainDock(Dock):
         if "evaluation" in stale:
             return f"{section.name} · {stale['evaluation'].rstrip('.')}. Press Train.", "stale"
         known = self._trained.get(section)
-        if known is not None and any(getattr(known[0], part) != getattr(self.state.recipe, part) for part in _PARTS):
+        if known is not None and any(
+            getattr(known[0], part) != getattr(self.state.recipe, part) for part in self.forms
+        ):
             return f"{section.name} · choices changed since training. Press Train.", "stale"
         parts = self._chosen_parts()
         spots = sum(int(part.covered.sum()) for part in parts)
@@ -414,11 +410,6 @@ class TrainDock(Dock):
         assert paired is not None
         names = section.name if len(parts) < 2 else f"{len(parts)} sections"
         return f"{names} · {spots:,} paired spots · {paired.ions.n_vars:,} ions", "ready"
-
-    def _busy(self) -> bool:
-        if self.jobs.running:
-            self.messages.show_warning("Something is still running here. Cancel it first, or wait until it is done.")
-        return self.jobs.running
 
 
 def _names(sections: Sequence[Section]) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,134 +13,14 @@ from qtpy.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLabel, QSizePol
 from napari_st2msi.evaluation.evaluate import Evaluation
 from napari_st2msi.evaluation.verdict import SKILL
 from napari_st2msi.paired import PairedDataset
-from napari_st2msi.recipe import Evaluation as Protocol
-from napari_st2msi.recipe import Genes, Ions, Model, Networks, Recipe
+from napari_st2msi.recipe import Recipe
 from napari_st2msi.report.words import fixed, in_short, model_words, quartiles
 from napari_st2msi.section import Section
 from napari_st2msi.viewer.parts.buttons import flat
-from napari_st2msi.viewer.parts.fields import words_for
 from napari_st2msi.viewer.parts.words import Words
 
 # Columns of obs that say where a spot lies or how it was paired, and never where it came from.
 _NO_GROUPS = ["coverage", "n_pixels", "instance", "region", "array_row", "array_col", "in_tissue"]
-
-
-def genes_in_words(genes: Genes) -> str:
-    """Return the choices about genes in few words: ``2,000 variable · 256 SVD · rings``."""
-    if genes.preset != "custom":
-        return words_for(genes.preset)
-    few = genes.selection in ("variable", "spatial", "signature") and genes.n_top is not None
-    parts = [f"{genes.n_top:,} {genes.selection}" if few else words_for(genes.selection)]
-    parts += [] if genes.log1p else ["raw counts"]
-    if genes.reduction != "none":
-        number = "" if genes.reduction == "pathways" else f"{genes.n_components:,} "
-        parts.append(number + words_for(genes.reduction))
-    parts += ["pathways beside"] if genes.pathway_band else []
-    parts += [] if genes.histology == "none" else ["histology"]
-    return " · ".join(parts + ([] if genes.neighbourhood == "none" else [words_for(genes.neighbourhood)]))
-
-
-def ions_in_words(ions: Ions) -> str:
-    """Return the choices about ions in few words."""
-    parts = [] if ions.normalisation == "none" else [words_for(ions.normalisation)]
-    parts += ["log1p"] if ions.log1p else ["as measured"]
-    parts += [] if ions.presence_rule == "above_zero" else [f"present by {words_for(ions.presence_rule)}"]
-    parts += [] if ions.n_top is None else [f"{ions.n_top:,} most variable"]
-    return " · ".join([*parts, f"in {ions.min_spots:,} spots at least"])
-
-
-def model_in_words(model: Model) -> str:
-    """Return which model, in few words."""
-    name = words_for(model.name).partition(" (")[0]
-    if model.name != "two_stage":
-        return name
-    return f"{name} · {words_for(model.presence)}, {words_for(model.intensity)} · {words_for(model.combine)}"
-
-
-def networks_in_words(networks: Networks) -> str:
-    """Return how networks are trained, in few words."""
-    device = "" if networks.device == "auto" else f" · {words_for(networks.device)}"
-    return f"{networks.epochs:,} epochs at most{device}"
-
-
-def protocol_in_words(protocol: Protocol) -> str:
-    """Return what is held out, in few words."""
-    if protocol.protocol == "leave_group_out":
-        return f"each {protocol.group} in turn"
-    if protocol.protocol == "random":
-        return f"random spots in {protocol.n_folds} folds, flattered"
-    side = "" if protocol.block_um is None else f" of {protocol.block_um:g} µm"
-    return f"blocks{side} in {protocol.n_folds} folds"
-
-
-_NUMBERED = ("variable", "spatial", "signature")
-
-
-def _pathways(chosen: Mapping[str, Any]) -> bool:
-    """Return whether gene sets are in use."""
-    among = "pathways" in (chosen["selection"], chosen["reduction"]) and chosen["preset"] == "custom"
-    return among or bool(chosen["pathway_band"])
-
-
-def _signatures(chosen: Mapping[str, Any]) -> bool:
-    """Return whether signatures are in use, but for what is left to a transformer."""
-    among = chosen["selection"] == "signature" and chosen["preset"] == "custom"
-    return among or chosen["signature_mask"] == "yes"
-
-
-#: When a choice about genes matters, by what else was chosen.
-GENES_SHOWN: dict[str, Callable[[Mapping[str, Any]], bool]] = {
-    "selection": lambda chosen: chosen["preset"] == "custom",
-    "n_top": lambda chosen: chosen["preset"] == "custom" and chosen["selection"] in _NUMBERED,
-    "file": lambda chosen: _pathways(chosen) or (chosen["preset"] == "custom" and chosen["selection"] == "listed"),
-    "per_section": lambda chosen: chosen["standardise"],
-    "reduction": lambda chosen: chosen["preset"] == "custom",
-    "n_components": lambda chosen: chosen["preset"] == "custom" and chosen["reduction"] in ("svd", "pls"),
-    "neighbourhood": lambda chosen: chosen["preset"] == "custom",
-    "n_neighbours": lambda chosen: chosen["preset"] == "custom" and chosen["neighbourhood"] != "none",
-    "n_rings": lambda chosen: chosen["neighbourhood"] == "rings",
-    "n_steps": lambda chosen: chosen["neighbourhood"] == "diffusion",
-    "n_graph": lambda chosen: chosen["preset"] == "custom" and chosen["neighbourhood"] == "graph_svd",
-    "histology_radius": lambda chosen: chosen["histology"] != "none",
-    "clusters": _signatures,
-    "clustering": lambda chosen: _signatures(chosen) and not (chosen["clusters"] or chosen["signature_file"]),
-    "n_clusters": lambda chosen: _signatures(chosen) and not chosen["clusters"] and chosen["clustering"] == "kmeans",
-    "signature_genes": lambda chosen: _signatures(chosen) and not chosen["signature_file"],
-    "signature_file": _signatures,
-}
-
-
-#: When a choice about ions matters.
-IONS_SHOWN: dict[str, Callable[[Mapping[str, Any]], bool]] = {
-    "noise_quantile": lambda chosen: chosen["presence_rule"] == "noise",
-}
-
-
-def _among(*models: str) -> Callable[[Mapping[str, Any]], bool]:
-    """Return whether one of these regressions is in use, alone or as a second stage."""
-    return lambda chosen: (chosen["intensity"] if chosen["name"] == "two_stage" else chosen["name"]) in models
-
-
-_RIDGES = _among("ridge", "banded_ridge", "kernel_ridge", "position_genes", "stack")
-_STAGES = ("two_stage", "stack")
-#: When a choice about the model matters, by what else was chosen.
-MODEL_SHOWN: dict[str, Callable[[Mapping[str, Any]], bool]] = {
-    "intensity": lambda chosen: chosen["name"] == "two_stage",
-    **dict.fromkeys(("presence", "combine"), lambda chosen: chosen["name"] in _STAGES),
-    "choose_threshold": lambda chosen: chosen["name"] in _STAGES and chosen["combine"] == "mask",
-    "alphas": lambda chosen: chosen["name"] == "two_stage" or _RIDGES(chosen),
-    "n_alphas": lambda chosen: _RIDGES(chosen) or _among("lasso", "elastic_net")(chosen),
-    "penalties": _among("ridge", "kernel_ridge"),
-    "l1_ratio": _among("elastic_net"),
-    "most_components": _among("pls"),
-    "n_landmarks": _among("kernel_ridge", "stack"),
-    **dict.fromkeys(("n_latent", "n_draws"), _among("cvae")),
-    **dict.fromkeys(("attend", "n_tokens", "head_width", "layers"), _among("transformer", "linear_transformer")),
-    "heads": _among("transformer"),
-    **dict.fromkeys(("width", "depth"), lambda chosen: "transformer" not in chosen["name"]),
-    **dict.fromkeys(("tree_components", "tree_depth", "tree_rate", "rounds"), _among("trees")),
-    **dict.fromkeys(("stack_mlp", "stack_trees"), _among("stack")),
-}
 
 
 def group_choices(parts: Sequence[PairedDataset], recipe: Recipe) -> list[tuple[str, str]]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from napari_st2msi.evaluation.evaluate import Evaluation
+    from napari_st2msi.evaluation.search import Search
     from napari_st2msi.training.folder import TrainedModel
 
 
@@ -63,11 +64,7 @@ def train(
         Called with the median R² after each fold, and with every epoch of every network.
     """
     progress(0.0, "gathering spots")
-    seen = [
-        with_histology(part, section, recipe.genes, cancelled=cancelled)
-        for part, section in zip(parts, sections, strict=True)
-    ]
-    paired = PairedDataset.concat(seen)
+    paired = _gather(sections, parts, recipe, cancelled)
     # The last fit, on all spots, costs about as much as one fold.
     share = 0.9 if recipe.evaluation.protocol != "leave_group_out" else 0.8
     with following(checkpoints, told):
@@ -81,6 +78,31 @@ def train(
     if checkpoints is not None:
         train_runs.forget(checkpoints)
     return Trained(tuple(sections), paired, evaluation, model, cut)
+
+
+def search(
+    sections: Sequence[Section],
+    parts: Sequence[PairedDataset],
+    recipe: Recipe,
+    *,
+    progress: Progress,
+    cancelled: Callable[[], bool],
+) -> Search:
+    """Search for the settings of the model; stopped by the user, what was found so far is given."""
+    progress(0.0, "gathering spots")
+    return pipeline.search(_gather(sections, parts, recipe, cancelled), recipe, progress=progress, cancelled=cancelled)
+
+
+def _gather(
+    sections: Sequence[Section], parts: Sequence[PairedDataset], recipe: Recipe, cancelled: Callable[[], bool]
+) -> PairedDataset:
+    """Return the spots of all sections, with the histology around them where the recipe asks for it."""
+    return PairedDataset.concat(
+        [
+            with_histology(part, section, recipe.genes, cancelled=cancelled)
+            for part, section in zip(parts, sections, strict=True)
+        ]
+    )
 
 
 def _fit(

@@ -43,6 +43,7 @@ _WORDS = {
     "blocks": "blocks of tissue",
     "leave_group_out": "whole groups",
     "random": "random spots (flattered)",
+    "evaluated": "where skill is measured",
     "product": "presence × intensity",
     "mask": "intensity where present",
     "spatial": "spatially structured",
