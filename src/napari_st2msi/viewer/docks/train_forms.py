@@ -125,6 +125,7 @@ def _among(*models: str) -> Callable[[Mapping[str, Any]], bool]:
 
 _RIDGES = _among("ridge", "banded_ridge", "kernel_ridge", "position_genes", "stack")
 _STAGES = ("two_stage", "stack")
+_NETWORKS = ("mlp", "gcn", "graphsage", "gat", "cvae", "transformer", "linear_transformer")
 #: When a choice about the model matters, by what else was chosen.
 MODEL_SHOWN: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "intensity": lambda chosen: chosen["name"] == "two_stage",
@@ -139,6 +140,7 @@ MODEL_SHOWN: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     **dict.fromkeys(("n_latent", "n_draws"), _among("cvae")),
     **dict.fromkeys(("attend", "n_tokens", "head_width", "layers"), _among("transformer", "linear_transformer")),
     "heads": _among("transformer"),
+    "section_covariate": lambda chosen: chosen["name"] in _NETWORKS,
     **dict.fromkeys(("width", "depth"), lambda chosen: "transformer" not in chosen["name"]),
     **dict.fromkeys(("tree_components", "tree_depth", "tree_rate", "rounds"), _among("trees")),
     **dict.fromkeys(("stack_mlp", "stack_trees"), _among("stack")),
