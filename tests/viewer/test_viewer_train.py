@@ -456,6 +456,10 @@ def test_nothing_is_cut_at_the_least_width(
     get_settings().appearance.font_size = size
     for group in dock.findChildren(Group):
         group.expand()
+    # What brings the widest fields of the longest form.
+    wide = {"signature_mask": "yes", "neighbourhood": "graph_svd", "histology": "texture", "pathway_band": True}
+    dock.state.recipe = QUICK.model_copy(update={"genes": Genes.model_validate(wide)})
+    assert dock.forms["genes"].fields["signature_file"].isVisible()
     dock.resize(320, 700)
     qtbot.waitUntil(
         lambda: dock.scroll.widget().minimumSizeHint().width() <= dock.scroll.viewport().width(), timeout=PATIENCE_MS

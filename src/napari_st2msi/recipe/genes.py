@@ -90,7 +90,7 @@ class Genes(Choices):
     )
     n_rings: int = Field(2, ge=1, le=5, title="Rings", description="For 'rings': up to how many steps away.")
     n_steps: int = Field(2, ge=1, le=20, title="Steps", description="For 'diffusion': how often expression spreads.")
-    n_graph: int = Field(64, ge=1, title="Graph components", description="For 'graph_svd': how many directions.")
+    n_graph: int = Field(64, ge=1, title="Graph SVD size", description="For 'graph_svd': how many directions.")
     pathway_band: bool = Field(
         False,
         title="Pathways beside",
@@ -124,9 +124,9 @@ class Genes(Choices):
         title="Find clusters by",
         description="kmeans: of smoothed principal directions; leiden: on a graph of them, if igraph is there.",
     )
-    n_clusters: int = Field(8, ge=1, le=200, title="How many clusters", description="For 'kmeans': at most so many.")
+    n_clusters: int = Field(8, ge=1, le=200, title="Most clusters", description="For 'kmeans': at most so many.")
     signature_genes: int = Field(
-        50, ge=1, title="Genes of a signature", description="Those that stand out most in a cluster, at most so many."
+        50, ge=1, title="Signature size", description="Those that stand out most in a cluster, at most so many."
     )
     signature_file: Path | None = Field(
         None, title="Own signatures", description="A CSV file with the columns cluster and gene. Empty: they are found."
