@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from bent import on_a_grid, simulated, true_spline
 
+from bent import on_a_grid, simulated, true_spline
 from napari_st2msi.errors import FileProblem, GeometryProblem
 from napari_st2msi.progress import Cancelled
 from napari_st2msi.registration import displacement
