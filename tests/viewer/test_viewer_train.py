@@ -203,6 +203,21 @@ def test_the_share_of_noise_is_asked_for_where_it_matters(dock: TrainDock, paire
     assert dock.state.recipe.ions.presence_rule == "noise"
 
 
+def test_what_networks_are_made_of_is_asked_for_where_there_are_any(dock: TrainDock, paired: Section) -> None:
+    fields = dock.forms["model"].fields
+    dock.groups["model"].expand()
+
+    def shown(**model: Any) -> list[str]:
+        dock.state.recipe = QUICK.model_copy(update={"model": Model(**model)})
+        return [name for name in ("ensemble", "dropout", "width", "depth") if fields[name].isVisible()]
+
+    assert shown(name="ridge") == shown(name="two_stage") == []
+    assert shown(name="trees") == ["ensemble"]
+    assert shown(name="transformer") == ["ensemble", "dropout"]
+    for model in ({"name": "mlp"}, {"name": "stack"}, {"name": "two_stage", "presence": "network"}):
+        assert shown(**model) == ["ensemble", "dropout", "width", "depth"]
+
+
 def test_the_level_of_intervals_matters_where_there_are_any(
     dock: TrainDock, done: Callable[[], None], paired: Section
 ) -> None:

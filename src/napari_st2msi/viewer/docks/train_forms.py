@@ -8,6 +8,7 @@ from typing import Any
 from napari_st2msi.models.registry import BASELINES, model_names
 from napari_st2msi.recipe import Evaluation as Protocol
 from napari_st2msi.recipe import Genes, Intervals, Ions, Model, Networks, Recipe, Search
+from napari_st2msi.recipe.networks import NETWORKS, trains_networks
 from napari_st2msi.viewer.parts.fields import words_for
 from napari_st2msi.viewer.parts.recipe_form import RecipeForm
 
@@ -125,7 +126,13 @@ def _among(*models: str) -> Callable[[Mapping[str, Any]], bool]:
 
 _RIDGES = _among("ridge", "banded_ridge", "kernel_ridge", "position_genes", "stack")
 _STAGES = ("two_stage", "stack")
-_NETWORKS = ("mlp", "gcn", "graphsage", "gat", "cvae", "transformer", "linear_transformer")
+
+
+def _networks(chosen: Mapping[str, Any]) -> bool:
+    """Return whether a network is in use, alone or inside."""
+    return trains_networks(Model.model_construct(**chosen))
+
+
 #: When a choice about the model matters, by what else was chosen.
 MODEL_SHOWN: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "intensity": lambda chosen: chosen["name"] == "two_stage",
@@ -140,8 +147,10 @@ MODEL_SHOWN: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     **dict.fromkeys(("n_latent", "n_draws"), _among("cvae")),
     **dict.fromkeys(("attend", "n_tokens", "head_width", "layers"), _among("transformer", "linear_transformer")),
     "heads": _among("transformer"),
-    "section_covariate": lambda chosen: chosen["name"] in _NETWORKS,
-    **dict.fromkeys(("width", "depth"), lambda chosen: "transformer" not in chosen["name"]),
+    "section_covariate": lambda chosen: chosen["name"] in NETWORKS,
+    "ensemble": lambda chosen: _networks(chosen) or _among("trees", "stack")(chosen),
+    "dropout": _networks,
+    **dict.fromkeys(("width", "depth"), lambda chosen: _networks(chosen) and "transformer" not in chosen["name"]),
     **dict.fromkeys(("tree_components", "tree_depth", "tree_rate", "rounds"), _among("trees")),
     **dict.fromkeys(("stack_mlp", "stack_trees"), _among("stack")),
 }
