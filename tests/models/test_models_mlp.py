@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 from anndata import AnnData
 from safetensors.numpy import load, save
 
 from napari_st2msi.errors import ModelProblem
 from napari_st2msi.models.deep.following import Told, followed, following
 from napari_st2msi.models.deep.learner import weights
+from napari_st2msi.models.deep.loss import unlikelihood
 from napari_st2msi.models.mlp import MultilayerPerceptron
 from napari_st2msi.models.regression import Ridge as RidgeAlone
 from napari_st2msi.paired import PairedDataset
@@ -189,3 +191,24 @@ def test_several_gpus_are_refused_where_there_are_none():
     several = QUICK.model_copy(update={"networks": QUICK.networks.model_copy(update={"devices": 2})})
     with pytest.raises(ModelProblem, match="2 NVIDIA GPUs were asked for"):
         fitted(recipe=several)
+
+
+def test_networks_learn_which_ions_can_be_told():
+    data = acting_together(n_side=16)
+    recipe = QUICK.model_copy(update={"networks": QUICK.networks.model_copy(update={"epochs": 25})})
+    model = fitted(data, recipe)
+    kind = data.ions.var.kind.to_numpy()[model.columns_]
+    noise = np.mean([network.log_noise.detach().numpy() for network in model.networks_], axis=0)
+    assert noise[1] < noise[kind == "noise"].min() - 0.05
+    assert np.abs(noise[kind == "noise"]).max() < 0.05
+
+
+def test_presence_may_count_more_in_the_likelihood():
+    rng = np.random.default_rng(0)
+    said, odds, truth = (torch.from_numpy(rng.normal(size=shape)) for shape in ((5, 3), (5, 2), (5, 3)))
+    data = {"intensity": truth, "counts": torch.ones(5, 3), "present": (odds > 0).double(), "n_counts": torch.tensor(3)}
+    rows = torch.arange(5)
+    none, once, thrice = (unlikelihood(said, odds, torch.zeros(3), data, rows, much) for much in (0.0, 1.0, 3.0))
+    assert float(none) == pytest.approx(float(0.5 * ((said - truth) ** 2).mean()))
+    assert float(thrice - none) == pytest.approx(3 * float(once - none))
+    assert float(once) > float(none)

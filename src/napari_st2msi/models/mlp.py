@@ -15,6 +15,9 @@ class MultilayerPerceptron(NetworkLearner):
 
     name: ClassVar[str] = "mlp"
     spreads: ClassVar[bool] = True
+    learns_noise: ClassVar[bool] = True
+    # Counted once, presence was told worse than with squared errors.
+    presence_counts: ClassVar[float] = 2.0
     assumes: ClassVar[str] = (
         "Ions follow the genes of the spot and around it, also where genes act together; many spots tell how."
     )

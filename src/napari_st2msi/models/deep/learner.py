@@ -70,6 +70,8 @@ class NetworkLearner(Learner):
     pace: ClassVar[float] = 1.0
     #: Whether the network has a `log_noise`, with which ions that can be told exactly count more in training.
     learns_noise: ClassVar[bool] = False
+    #: How much presence counts beside intensities, where noise is learned.
+    presence_counts: ClassVar[float] = 1.0
 
     # -- what a subclass says --------------------------------------------------------------------
 
@@ -113,7 +115,7 @@ class NetworkLearner(Learner):
 
         said = self._forward(network, data, rows)
         if network.training and self.learns_noise:  # judged as all are
-            return unlikelihood(*said, network.log_noise, data, rows)
+            return unlikelihood(*said, network.log_noise, data, rows, self.presence_counts)
         return intensity_and_presence(*said, data, rows)
 
     # -- learning --------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ def unlikelihood(
     log_noise: torch.Tensor,
     data: Mapping[str, torch.Tensor],
     rows: torch.Tensor,
+    presence_counts: float = 1.0,
 ) -> torch.Tensor:
     """Return the negative log likelihood of a minibatch, per ion: Gauss with a noise of its own, and Bernoulli.
 
@@ -48,10 +49,13 @@ def unlikelihood(
         See `intensity_and_presence`.
     log_noise
         (k,) log deviation of each ion's noise, learned.
+    presence_counts
+        What the log likelihood of presence is multiplied by.
     """
     noise = log_noise.float()
     squares = (intensity.float() - data["intensity"][rows]) ** 2 * torch.exp(-2 * noise)
     missed = (data["counts"][rows] * (0.5 * squares + noise)).sum(dim=1)
     present = data["present"][rows]
-    missed = missed + functional.binary_cross_entropy_with_logits(odds.float(), present, reduction="none").sum(dim=1)
+    surprise = functional.binary_cross_entropy_with_logits(odds.float(), present, reduction="none").sum(dim=1)
+    missed = missed + presence_counts * surprise
     return missed.mean() / data["n_counts"]

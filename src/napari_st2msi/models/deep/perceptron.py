@@ -50,6 +50,8 @@ class Perceptron(nn.Module):
             nn.LayerNorm(width),
         )
         self.outlet = nn.Linear(width, n_out, bias=False)
+        #: (n_intensities,) log deviation of what is not told of each ion, for the loss.
+        self.log_noise = nn.Parameter(torch.zeros(n_intensities))
         # At first the mean is predicted.
         nn.init.zeros_(self.straight.weight)
         nn.init.zeros_(self.straight.bias)
