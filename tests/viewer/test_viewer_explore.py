@@ -485,6 +485,9 @@ def test_it_follows_the_theme_and_the_font(full, theme):
 
 
 def test_nothing_is_wider_than_the_narrowest_dock(full, qtbot):
+    from napari.settings import get_settings
+
+    get_settings().appearance.font_size = 9
     full.resize(320, 600)
     qtbot.waitUntil(lambda: full.width() == 320)
     qtbot.waitUntil(lambda: full.scroll.widget().width() <= full.scroll.viewport().width())

@@ -142,6 +142,7 @@ class ExploreDock(Dock):
         self.where.addItem("Measured pixels", "pixels")
         self.where.addItem("Measured per spot", "spots")
         self.where.setToolTip("Show measured as MSI pixels, or as the spots they were paired with")
+        self.where.setMinimumWidth(90)  # its words are cut before the dock grows wider
         self.where.activated.connect(self._on_where)
         below = QHBoxLayout()
         below.setSpacing(3)
