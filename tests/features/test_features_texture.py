@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from napari_st2msi.features import texture as module
+from napari_st2msi.features import picture as module
 from napari_st2msi.features.texture import N_FEATURES, absorption, texture
 from napari_st2msi.progress import Cancelled
 
