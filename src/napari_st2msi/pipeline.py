@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from napari_st2msi.paired import PairedDataset
-from napari_st2msi.progress import Progress, never
+from napari_st2msi.progress import Progress, check, never
 from napari_st2msi.recipe import Pairing, Recipe
 from napari_st2msi.section import Section
 
@@ -63,7 +63,13 @@ def simulate(**choices: Any) -> Simulation:
 
 
 def register(
-    section: Section, landmarks: Any = None, *, transform: str = "auto", reflection: bool | None = None
+    section: Section,
+    landmarks: Any = None,
+    *,
+    transform: str = "auto",
+    reflection: bool | None = None,
+    progress: Progress = Progress(),
+    cancelled: Callable[[], bool] = never,
 ) -> Registration:
     """Lay MSI over ST by landmarks and keep the result in the section.
 
@@ -83,7 +89,7 @@ def register(
 
     found = find_landmarks(section, landmarks)
     registration = fit(found, transform, reflection=reflection, **vars(surroundings(section)))
-    apply_registration(section, registration)
+    apply_registration(section, registration, progress=progress, cancelled=cancelled)
     return registration
 
 
@@ -122,19 +128,34 @@ def propose_registration(
     return propose(section, found, start=start, refine=refine, progress=progress, cancelled=cancelled, step=step)
 
 
-def apply_registration(section: Section, registration: Registration) -> None:
+def apply_registration(
+    section: Section,
+    registration: Registration,
+    *,
+    progress: Progress = Progress(),
+    cancelled: Callable[[], bool] = never,
+) -> None:
     """Lay MSI over ST as a registration says, and keep it in the section; the one before is remembered.
 
     Where there is ST, the confidence in it is kept for each spot.
+
+    Raises
+    ------
+    Cancelled
+        The user stopped it. The section is unchanged.
     """
     from napari_st2msi.errors import GeometryProblem
     from napari_st2msi.registration.confidence import confidence, keep_confidence
     from napari_st2msi.registration.persistence import apply
 
-    apply(section, registration)
+    judged = None
     if section.has_st:
         with suppress(GeometryProblem):  # folded all over: the registration says so in its own words
-            keep_confidence(section, confidence(section, registration))
+            judged = confidence(section, registration, progress=progress.part(0.0, 0.9), cancelled=cancelled)
+    check(cancelled)
+    apply(section, registration)
+    if judged is not None:
+        keep_confidence(section, judged)
 
 
 def pair(

@@ -180,7 +180,8 @@ def _one(
     )
     kept = choices.accept_untrusted or registration.trust is None or registration.trust.trusted
     if kept:
-        apply_registration(section, registration)
+        with run.progress(f"Judging the registration of {section.name}") as progress:
+            apply_registration(section, registration, progress=progress, cancelled=run.cancelled)
     # Whoever stops it wants nothing written, not even the best so far.
     check(run.cancelled)
     files = write_beside(places, section, registration, run)

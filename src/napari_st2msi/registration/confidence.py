@@ -131,8 +131,10 @@ def confidence(
     found: Agreement | None = None
     with threads_for(_STEP):
         try:
+            progress(0.0, "Comparing genes and ions")
             genes = gene_components(section) if genes is None else genes
-            progress(0.15, "Comparing genes and ions")
+            check(cancelled)
+            progress(0.1, "Comparing genes and ions")
             ions = ion_components(section) if ions is None else ions
             check(cancelled)
             if not (genes.shape[1] and ions.shape[1]):

@@ -141,8 +141,7 @@ def apply(
     section: Section, registration: Registration, *, progress: Progress, cancelled: Callable[[], bool]
 ) -> Registration:
     """Keep a registration in the section, and derive what the window asks for next."""
-    progress(0.1, "laying one over the other")
-    pipeline.apply_registration(section, registration)
+    pipeline.apply_registration(section, registration, progress=progress.part(0.0, 0.8), cancelled=cancelled)
     progress(0.8, "looking at what lies where")
     derive(section)
     return registration
