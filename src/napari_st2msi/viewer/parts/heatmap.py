@@ -1,4 +1,4 @@
-"""A heatmap of names × names around zero, painted; hover tells the value, a click chooses."""
+"""A heatmap of names × names, painted; hover tells the value, a click chooses."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from qtpy.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QHelpEvent, QMouseEvent, QPainter, QPaintEvent, QPalette
 from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
-_DIVERGING = "RdBu_r"
+_DIVERGING, _FROM_ZERO = "RdBu_r", "magma"
 _NAME_SHARE = 0.28
 _FOOT = 112
 
 
 class Heatmap(QWidget):
-    """Rows × columns of signed values, each column scaled to its largest."""
+    """Rows × columns of values, signed or shares, each column scaled to its largest."""
 
     #: The user clicked a cell; carries the keys of its row and column.
     chosen = Signal(str, str)
@@ -29,9 +29,18 @@ class Heatmap(QWidget):
         self.rows: list[str] = []
         self.columns: list[tuple[str, str]] = []
         self.values: NDArray[np.float64] = np.zeros((0, 0))
+        self._signed = True
 
-    def show_values(self, values: NDArray[np.float64], rows: Sequence[str], columns: Sequence[tuple[str, str]]) -> None:
-        """Show other values (rows, columns); columns are given as key and words."""
+    def show_values(
+        self,
+        values: NDArray[np.float64],
+        rows: Sequence[str],
+        columns: Sequence[tuple[str, str]],
+        *,
+        signed: bool = True,
+    ) -> None:
+        """Show other values (rows, columns); columns are given as key and words. Not signed, they begin at zero."""
+        self._signed = signed
         self.values, self.rows, self.columns = np.asarray(values, dtype=float), list(rows), list(columns)
         self.updateGeometry()
         self.update()
@@ -61,9 +70,9 @@ class Heatmap(QWidget):
         left, height, metrics = self._left, self._height, self.fontMetrics()
         width = (self.width() - left) / len(self.columns)
         most = np.maximum(np.abs(self.values).max(axis=0), 1e-300)
-        colours = (
-            ensure_colormap(_DIVERGING).map((0.5 + 0.5 * self.values / most).ravel()).reshape(*self.values.shape, 4)
-        )
+        share = 0.5 + 0.5 * self.values / most if self._signed else self.values / most
+        colormap = ensure_colormap(_DIVERGING if self._signed else _FROM_ZERO)
+        colours = colormap.map(share.ravel()).reshape(*self.values.shape, 4)
         for i, row in enumerate(self.rows):
             short = metrics.elidedText(row, Qt.TextElideMode.ElideRight, int(left) - 6)
             painter.drawText(QRectF(2, i * height, left - 4, height), Qt.AlignmentFlag.AlignVCenter, short)
@@ -99,7 +108,8 @@ class Heatmap(QWidget):
             cell = self.at(QPointF(event.pos()))
             if cell is not None:
                 row, column = cell
-                words = f"{self.rows[row]} → {self.columns[column][1]}: {self.values[row, column]:+.3g}"
+                value = f"{self.values[row, column]:{'+' if self._signed else ''}.3g}"
+                words = f"{self.rows[row]} → {self.columns[column][1]}: {value}"
                 QToolTip.showText(event.globalPos(), words, self)
             return True
         return bool(super().event(event))
