@@ -2,37 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner, Result
 
 import napari_st2msi as st2msi
-from napari_st2msi.cli.app import app
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def result(*arguments: object) -> dict[str, Any]:
-    done = run(*arguments, "--json")
-    assert done.exit_code == 0, done.stderr
-    facts = json.loads(done.stdout)
-    assert isinstance(facts, dict)
-    return facts
-
-
-def refused(*arguments: object) -> str:
-    """Run something that cannot work, and return the message: no traceback, exit code 2."""
-    done = run(*arguments)
-    assert done.exit_code == 2, done.output
-    assert "Traceback" not in done.output
-    return " ".join(done.stderr.split())
+from command_line import refused, result, run
 
 
 @pytest.fixture(scope="module")

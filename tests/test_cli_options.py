@@ -14,21 +14,10 @@ from napari_st2msi.recipe import Recipe
 HOMES = ["opening", *SECTIONS]
 
 
-def flags(home: str) -> list[str]:
-    declared = [parameter.annotation.__metadata__[0].param_decls for parameter in parameters(home)]
-    return [flag for declarations in declared for flag in declarations]
-
-
 def test_every_field_has_an_option() -> None:
     for home in HOMES:
         model = Opening if home == "opening" else SECTIONS[home]
         assert [parameter.name for parameter in parameters(home)] == [f"{home}_{name}" for name in model.model_fields]
-
-
-@pytest.mark.parametrize("homes", [("opening", "genes", "ions", "model", "evaluation"), ("roles", "pairing")])
-def test_no_two_options_of_a_command_share_a_name(homes: tuple[str, ...]) -> None:
-    names = [flag for home in homes for flag in flags(home)]
-    assert len(names) == len(set(names))
 
 
 def test_every_option_is_explained() -> None:

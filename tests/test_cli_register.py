@@ -7,16 +7,16 @@ import json
 import os
 import shutil
 import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from typer.testing import CliRunner, Result
 
 import napari_st2msi as st2msi
-from napari_st2msi.cli.app import app
+from command_line import refused, result, run
 from napari_st2msi.io import store
 from napari_st2msi.registration import automatic
 from napari_st2msi.registration.landmark_files import find_landmarks, write_landmarks
@@ -24,28 +24,8 @@ from napari_st2msi.registration.landmarks import Landmarks
 from napari_st2msi.registration.registration import Registration, Trust
 from napari_st2msi.registration.transforms import Affine
 
+run, result, refused = (partial(each, "register") for each in (run, result, refused))
 COLUMNS = ["msi_x_um", "msi_y_um", "st_x_um", "st_y_um"]
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, ["register", *map(str, arguments)])
-
-
-def result(*arguments: object) -> dict[str, Any]:
-    done = run(*arguments, "--json")
-    assert done.exit_code == 0, done.stderr
-    facts = json.loads(done.stdout)
-    assert isinstance(facts, dict)
-    return facts
-
-
-def refused(*arguments: object) -> str:
-    """Run something that cannot work, and return the message: no traceback, exit code 2."""
-    done = run(*arguments)
-    assert done.exit_code == 2, done.output
-    assert "Traceback" not in done.output
-    assert done.stdout == ""
-    return " ".join(done.stderr.split())
 
 
 @pytest.fixture(scope="module")
