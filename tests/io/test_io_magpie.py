@@ -139,11 +139,22 @@ def test_bad_landmarks_are_told(tmp_path: Path) -> None:
     with pytest.raises(FileProblem, match="cannot be read"):
         read_landmarks_csv(file)
     pd.DataFrame({"X_left": [1], "Y_left": [2]}).to_csv(file)
-    with pytest.raises(DataProblem, match="no column X_right, Y_right"):
+    with pytest.raises(DataProblem, match="no single column X_right, Y_right"):
         read_landmarks_csv(file)
-    pd.DataFrame([[1, 2, 3, None], [1, 2, 3, "?"]], columns=COLUMNS).to_csv(file)
-    with pytest.raises(DataProblem, match="2 of 2 landmarks"):
+    pd.DataFrame([[1, 2, 3, None], [1, 2, 3, 4]], columns=COLUMNS).to_csv(file)
+    with pytest.raises(DataProblem, match="1 of 2 landmarks"):
         read_landmarks_csv(file)
+    pd.DataFrame([[1, 2, 3, 4], [1, 2, 3, "?"]], columns=COLUMNS).to_csv(file)
+    with pytest.raises(DataProblem, match=r"column Y_right: '\?' is not a number"):
+        read_landmarks_csv(file)
+
+
+def test_landmarks_that_a_spreadsheet_saved_again(tmp_path: Path) -> None:
+    file = tmp_path / "landmarks_noHE.csv"
+    file.write_text("X_left;Y_left;X_right;Y_right\r\n1,5;2;3;4\r\n5;6;7;8,25\r\n", encoding="utf-16")
+    moving, fixed = read_landmarks_csv(file)
+    np.testing.assert_array_equal(moving, [[1.5, 2], [5, 6]])
+    np.testing.assert_array_equal(fixed, [[3, 4], [7, 8.25]])
 
 
 def test_landmark_elements_keep_pairs_together() -> None:

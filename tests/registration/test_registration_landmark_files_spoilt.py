@@ -13,8 +13,9 @@ from anndata import AnnData
 
 from napari_st2msi.errors import DataProblem, FileProblem, GeometryProblem
 from napari_st2msi.io.build import build_section
+from napari_st2msi.io.one_file import write_texts
 from napari_st2msi.registration.landmark_files import elements, read_landmarks, write_landmarks
-from napari_st2msi.registration.landmark_files.text import unique, write_texts
+from napari_st2msi.registration.landmark_files.found import unique
 from napari_st2msi.registration.landmarks import Landmarks
 from napari_st2msi.section import Section
 

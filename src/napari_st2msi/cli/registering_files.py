@@ -166,7 +166,7 @@ def write_beside(places: Places, section: Section, registration: Registration, r
 
 def write_report(path: Path, facts: dict[str, Any]) -> Path:
     """Write all that is known of a registration as JSON, and return the file."""
-    from napari_st2msi.registration.landmark_files.text import write_texts
+    from napari_st2msi.io.one_file import write_texts
 
     write_texts({path: json.dumps(plain(facts), indent=2, ensure_ascii=False) + "\n"})
     return path

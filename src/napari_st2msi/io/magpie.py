@@ -6,7 +6,7 @@ of landmarks. A flat folder with the same files is read as well.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from napari_st2msi.io.combine import combine
 from napari_st2msi.io.landmarks import landmark_elements
 from napari_st2msi.io.opening import Opening
 from napari_st2msi.io.tables import IonTable, measured, positions_of, read_ion_table
+from napari_st2msi.io.text_table import cells, numbers, read_text
 from napari_st2msi.io.units import msi_scale
 from napari_st2msi.io.visium import VisiumGeometry, is_visium, read_visium, visium_geometry
 from napari_st2msi.progress import Progress, check, never
@@ -44,21 +45,37 @@ def read_landmarks_csv(path: Path) -> tuple[NDArray[np.float64], NDArray[np.floa
     FileProblem
         The file is missing or cannot be read.
     DataProblem
-        It lacks one of the columns X_left, Y_left, X_right, Y_right, or holds something else than numbers.
+        A column is missing or there twice, a value is not a number, or a landmark lacks one.
     """
-    try:
-        table = pd.read_csv(path, encoding="utf-8-sig", skipinitialspace=True)
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise FileProblem(f"The landmarks '{path}' cannot be read: {str(error).splitlines()[0]}.") from error
-    missing = [column for column in LANDMARK_COLUMNS if column not in table]
-    if missing:
-        raise DataProblem(
-            f"'{path.name}' has no column {', '.join(missing)}. MAGPIE writes {', '.join(LANDMARK_COLUMNS)}."
-        )
-    points = table[list(LANDMARK_COLUMNS)].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
-    bad = int((~np.isfinite(points)).any(axis=1).sum())
+    moving, fixed = landmark_points(cells(read_text(path, "landmarks")), path.name)
+    bad = int((~np.isfinite(np.hstack([moving, fixed]))).any(axis=1).sum())
     if bad:
-        raise DataProblem(f"{bad} of {len(points)} landmarks in '{path.name}' lack a number. Complete or remove them.")
+        raise DataProblem(f"{bad} of {len(moving)} landmarks in '{path.name}' lack a number. Complete or remove them.")
+    return moving, fixed
+
+
+def landmark_points(rows: Sequence[Sequence[str]], name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the left (moving) and right (fixed) points of a table of MAGPIE, (n, 2) each; NaN where a cell is empty.
+
+    Parameters
+    ----------
+    rows
+        Its cells, the header first; the case of titles does not matter.
+    name
+        Of the file, for messages.
+
+    Raises
+    ------
+    DataProblem
+        A column is missing or there twice, or a value is not a number.
+    """
+    header = [title.lower() for title in rows[0]]
+    wrong = [column for column in LANDMARK_COLUMNS if header.count(column.lower()) != 1]
+    if wrong:
+        raise DataProblem(
+            f"'{name}' has no single column {', '.join(wrong)}. MAGPIE writes {', '.join(LANDMARK_COLUMNS)}, each once."
+        )
+    points = numbers(rows[1:], {column: header.index(column.lower()) for column in LANDMARK_COLUMNS}, name)
     return points[:, :2], points[:, 2:]
 
 

@@ -1,10 +1,10 @@
-"""One file onto disk, such that at any moment either the old content or the new one is there."""
+"""Single files onto disk, such that at any moment either the old content or the new one is there."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from napari_st2msi.errors import FileProblem
@@ -31,3 +31,16 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
+
+
+def write_texts(texts: Mapping[Path, str]) -> None:
+    """Write text files: at any moment, the old content is there or the new.
+
+    Raises
+    ------
+    FileProblem
+        The folder is missing or may not be written, or the disk is full. No file has changed.
+    """
+    with ExitStack() as files:
+        for path, text in texts.items():
+            files.enter_context(replacing(path)).write_text(text, encoding="utf-8", newline="\n")

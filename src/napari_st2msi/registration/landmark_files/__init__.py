@@ -28,10 +28,11 @@ from typing import Any
 import numpy as np
 
 from napari_st2msi.errors import DataProblem, FileProblem, RecipeProblem
+from napari_st2msi.io.one_file import write_texts
+from napari_st2msi.io.text_table import cells, read_text
 from napari_st2msi.registration.landmark_files import bigwarp, elastix, elements, magpie, own, table
 from napari_st2msi.registration.landmark_files.found import Found
 from napari_st2msi.registration.landmark_files.places import from_um, landmarks_in_um
-from napari_st2msi.registration.landmark_files.text import cells, read_text, write_texts
 from napari_st2msi.registration.landmarks import Landmarks
 from napari_st2msi.section import Section
 
@@ -197,7 +198,7 @@ def _read(section: Section, path: Path, format: str | None) -> Found:
         if format not in (None, "spatialdata"):
             raise FileProblem(f"'{path}' is a folder. Choose a file of landmarks.")
         return elements.read(section, path)
-    text = read_text(path)
+    text = read_text(path, "landmarks")
     if format == "elastix" or (format is None and elastix.is_point_set(text)):
         return elastix.read(path)
     if text.lstrip()[0] in "{[":

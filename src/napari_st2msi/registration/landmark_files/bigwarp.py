@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import DataProblem
-from napari_st2msi.registration.landmark_files.found import Found
-from napari_st2msi.registration.landmark_files.text import number, unique
+from napari_st2msi.io.text_table import number
+from napari_st2msi.registration.landmark_files.found import Found, unique
 from napari_st2msi.registration.landmarks import Landmarks
 
 _WIDTHS = {6: (2, 2), 7: (3, 2), 8: (2, 3), 9: (3, 3)}  # cells of a row: where coordinates begin, and how many

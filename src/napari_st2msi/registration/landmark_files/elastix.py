@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import DataProblem, FileProblem
+from napari_st2msi.io.text_table import number, read_text
 from napari_st2msi.registration.landmark_files.found import Found, Unit
-from napari_st2msi.registration.landmark_files.text import number, read_text
 from napari_st2msi.registration.landmarks import Landmarks
 
 _UNITS: dict[str, Unit] = {"point": "unsaid", "index": "pixels"}
@@ -86,7 +86,7 @@ def _in_case_of(model: str, word: str) -> str:
 
 
 def _read_one(path: Path) -> tuple[NDArray[np.float64], Unit]:
-    kind, *rest = read_text(path).strip().split("\n")
+    kind, *rest = read_text(path, "landmarks").strip().split("\n")
     unit = _UNITS.get(kind.strip().lower())
     lines = [line.split() for line in rest if line.strip()]
     if unit is None or not lines or len(lines[0]) != 1 or not lines[0][0].isdigit():

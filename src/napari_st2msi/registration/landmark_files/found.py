@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -38,3 +39,20 @@ class Found:
     enabled: NDArray[np.bool_] | None = None
     units: tuple[Unit, Unit] = ("um", "um")
     notes: tuple[str, ...] = field(default=())
+
+
+def unique(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return names of which each is there once, and what was done about it, in words.
+
+    People call two landmarks "vessel", or none anything: the first keeps its name, others get a number.
+    """
+    found: dict[str, None] = {}
+    for number, name in enumerate(names, 1):
+        own, again = name or str(number), 1
+        while own in found or (own != name and own in names):
+            again += 1
+            own = f"{name or number} ({again})"
+        found[own] = None
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    notes = (f"Several landmarks are called {', '.join(twice[:5])}: they were numbered.",) if twice else ()
+    return tuple(found), notes

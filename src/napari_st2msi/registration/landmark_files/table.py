@@ -9,8 +9,8 @@ from io import StringIO
 import numpy as np
 
 from napari_st2msi.errors import DataProblem
-from napari_st2msi.registration.landmark_files.found import Found, Unit
-from napari_st2msi.registration.landmark_files.text import numbers, unique
+from napari_st2msi.io.text_table import numbers
+from napari_st2msi.registration.landmark_files.found import Found, Unit, unique
 from napari_st2msi.registration.landmarks import Landmarks
 
 #: Columns that we write: a name, both points in µm, and whether the pair is used.

@@ -1,26 +1,29 @@
-"""Text files: read with a limit, split into cells, replaced in one step."""
+"""Small tables in text files, as people and their spreadsheets leave them: read with a limit, split into cells."""
 
 from __future__ import annotations
 
 import codecs
 import csv
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import DataProblem, FileProblem
-from napari_st2msi.io.one_file import replacing
 
 # A thousand landmarks are 100 kB: what is larger is something else.
 _MOST_BYTES = 20_000_000
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, what: str) -> str:
     """Return the content of a text file.
+
+    Parameters
+    ----------
+    what
+        What it holds, for messages: "landmarks".
 
     Raises
     ------
@@ -29,16 +32,16 @@ def read_text(path: Path) -> str:
     """
     try:
         if path.stat().st_size > _MOST_BYTES:
-            raise FileProblem(f"'{path}' is too large for a file of landmarks. Choose another one.")
+            raise FileProblem(f"'{path}' is too large for a file of {what}. Choose another one.")
         text = _decoded(path.read_bytes())
     except OSError as error:
-        raise FileProblem(f"The landmarks in '{path}' cannot be read: {error.strerror or error}.") from error
+        raise FileProblem(f"The {what} in '{path}' cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
-        raise FileProblem(f"The landmarks in '{path}' cannot be read: it is not a text file.") from error
+        raise FileProblem(f"The {what} in '{path}' cannot be read: it is not a text file.") from error
     if any(character < " " and not character.isspace() for character in text):
-        raise FileProblem(f"The landmarks in '{path}' cannot be read: it is not a text file.")
+        raise FileProblem(f"The {what} in '{path}' cannot be read: it is not a text file.")
     if not text.strip():
-        raise FileProblem(f"The landmarks in '{path}' cannot be read: the file is empty.")
+        raise FileProblem(f"The {what} in '{path}' cannot be read: the file is empty.")
     return text
 
 
@@ -80,19 +83,6 @@ def numbers(rows: Sequence[Sequence[str]], columns: dict[str, int], name: str) -
     return found
 
 
-def write_texts(texts: Mapping[Path, str]) -> None:
-    """Write text files: at any moment, the old content is there or the new.
-
-    Raises
-    ------
-    FileProblem
-        The folder is missing or may not be written, or the disk is full. No file has changed.
-    """
-    with ExitStack() as files:
-        for path, text in texts.items():
-            files.enter_context(replacing(path)).write_text(text, encoding="utf-8", newline="\n")
-
-
 def _decoded(content: bytes) -> str:
     """Return text in UTF-8, in what spreadsheets call Unicode (UTF-16), or in the alphabet of old Windows."""
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -101,20 +91,3 @@ def _decoded(content: bytes) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         return content.decode("cp1252")
-
-
-def unique(names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return names of which each is there once, and what was done about it, in words.
-
-    People call two landmarks "vessel", or none anything: the first keeps its name, others get a number.
-    """
-    found: dict[str, None] = {}
-    for number, name in enumerate(names, 1):
-        own, again = name or str(number), 1
-        while own in found or (own != name and own in names):
-            again += 1
-            own = f"{name or number} ({again})"
-        found[own] = None
-    twice = sorted({name for name in names if name and names.count(name) > 1})
-    notes = (f"Several landmarks are called {', '.join(twice[:5])}: they were numbered.",) if twice else ()
-    return tuple(found), notes
