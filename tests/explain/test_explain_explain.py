@@ -184,7 +184,7 @@ def test_integrated_gradients_of_a_product_are_those_of_many_small_steps() -> No
     total, n, width = np.zeros(30), 400, 1e-4
     for share in (np.arange(n) + 0.5) / n:
         moved = share * x + width * np.vstack([np.eye(30), -np.eye(30)])
-        said = model._estimate(moved)[0][:, k]
+        said = model.estimate(moved)[0][:, k]
         total += (said[:30] - said[30:]) / (2 * width) / n
     np.testing.assert_allclose(found.values[0], total * x, atol=2e-4)
 

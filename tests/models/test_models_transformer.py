@@ -193,16 +193,16 @@ def test_ions_without_mz_are_learned_and_others_cannot_be_asked_for():
 
 def test_the_signature_mask_enters_the_tokens(model):
     assert model._channels == ["own", "ring1", "ring2", "signature"]
-    mask = model._data(DATA.genes, None, model.design_.transform(DATA.genes))["tokens"][..., 3].numpy()
+    mask = model.data(DATA.genes, None, model.design_.transform(DATA.genes))["tokens"][..., 3].numpy()
     assert (mask == model.tokens_.signatures_.mask(DATA.genes, model.token_names_)).all()
     without = fitted(genes={"signature_mask": "no"})
     assert without._channels == ["own", "ring1", "ring2"]
     assert without.clusters_ == ["all"]
     bits = torch.from_numpy(mask).clone()
-    data = model._data(DATA.genes, None, model.design_.transform(DATA.genes))
-    before = model._forward(model.networks_[0], data, torch.arange(len(DATA)))[0]
+    data = model.data(DATA.genes, None, model.design_.transform(DATA.genes))
+    before = model.forward(model.networks_[0], data, torch.arange(len(DATA)))[0]
     data["tokens"][..., 3] = 1 - bits
-    assert not torch.allclose(before, model._forward(model.networks_[0], data, torch.arange(len(DATA)))[0])
+    assert not torch.allclose(before, model.forward(model.networks_[0], data, torch.arange(len(DATA)))[0])
 
 
 @pytest.mark.parametrize(

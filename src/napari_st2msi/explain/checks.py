@@ -90,7 +90,7 @@ def random_networks(learner: Any, seed: int = 0) -> list[Any]:
     drawn = []
     for number, trained in enumerate(learner.networks_, 1):
         with seeded(seed, number), torch.no_grad():
-            network = learner._made_network(len(learner.centre_))
+            network = learner.new_network(len(learner.centre_))
             for own, other in zip(network.parameters(), trained.parameters(), strict=True):
                 # Networks start from the mean, with outlets of zero: that would explain nothing at all.
                 spread = float(other.std(correction=0)) if other.numel() > 1 else 0.0

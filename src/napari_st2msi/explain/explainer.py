@@ -50,7 +50,7 @@ class Explainer(ABC):
         self.learner = learner
         self.inputs = SpotGenes(learner.design_, genes, spots)
         own = genes[self.inputs.asked]
-        self.features = learner._features(own, learner.design_.transform(own, genes))
+        self.features = learner.features(own, genes)
         self.base = self.inputs.at_mean(self.features)
 
     @abstractmethod
@@ -86,7 +86,7 @@ class Explainer(ABC):
         """Return (rows, ions) what the model says, on the learning scale, of features in the place of some rows'."""
         if part != "prediction":
             raise ModelProblem(f"The model '{self.learner.name}' has no stages, so its {part} cannot be told apart.")
-        return self.learner._estimate(features)[0]
+        return self.learner.estimate(features)[0]
 
     def without(
         self,
@@ -162,7 +162,7 @@ class MapExplainer(Explainer):
     ) -> NDArray[np.floating]:
         """Return what the model, or a stage of it, says."""
         if part == "prediction" or (part == "intensity" and "presence" not in self.learner.maps_):
-            return self.learner._estimate(features)[0]
+            return self.learner.estimate(features)[0]
         if part not in self.learner.maps_:
             return super().said(features, rows, part)
         return self.learner.maps_[part](features)

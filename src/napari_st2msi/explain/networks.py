@@ -50,12 +50,12 @@ class NetworkExplainer(Explainer):
         super().__init__(learner, genes, spots)
         self._networks = list(learner.networks_ if networks is None else networks)
         own = genes[self.inputs.asked]
-        self._extras = {**learner._sections(own), **learner._extras(own, genes, self.features)}
-        if any(len(extra) != len(self.features) for extra in self._extras.values()):
+        self._data = learner.data(own, genes, self.features)
+        if any(len(seen) != len(self.features) for seen in self._data.values()):
             raise ModelProblem(
                 f"The model '{learner.name}' sees spots through others, which cannot be explained by genes yet."
             )
-        self._tokens = Tokens(learner, own, genes, spots) if "tokens" in self._extras else None
+        self._tokens = Tokens(learner, own, genes, spots) if "tokens" in self._data else None
 
     def method(self, ion: int, part: Part) -> str:
         """Return how contributions are found."""
@@ -110,12 +110,12 @@ class NetworkExplainer(Explainer):
         from captum.attr import IntegratedGradients
 
         check(cancelled)
-        start, end = (self.learner._scaled(place[rows]) for place in (self.base, self.features))
+        start, end = (self.learner.scaled(place[rows]) for place in (self.base, self.features))
         if not self._networks or ion not in self.learner.columns_:
             return Slopes(np.zeros(end.shape)), None
         ends, starts = [torch.from_numpy(end)], [torch.from_numpy(start)]
         if self._tokens is not None:
-            ends.append(self._extras["tokens"][rows])
+            ends.append(self._data["tokens"][rows])
             starts.append(torch.from_numpy(self._tokens.base[rows]))
         engine = IntegratedGradients(self._value_of(ion), multiply_by_inputs=False)
         gradients = engine.attribute(
@@ -128,7 +128,7 @@ class NetworkExplainer(Explainer):
         own, *others = (gradient.detach().numpy().astype(np.float64) for gradient in gradients)
         # Networks see features that were centred and scaled.
         zero = np.zeros((1, end.shape[1]), dtype=np.float32)
-        per_feature = self.learner._scaled(zero + 1) - self.learner._scaled(zero)
+        per_feature = self.learner.scaled(zero + 1) - self.learner.scaled(zero)
         return Slopes(own * per_feature), others[0] if others else None
 
     def said(
@@ -146,7 +146,7 @@ class NetworkExplainer(Explainer):
 
         more = () if tokens is None else (torch.from_numpy(tokens),)
         with torch.no_grad():
-            values = self._values(torch.from_numpy(rows), torch.from_numpy(self.learner._scaled(features)), *more)
+            values = self._values(torch.from_numpy(rows), torch.from_numpy(self.learner.scaled(features)), *more)
         return values.numpy().astype(np.float64)
 
     def _value_of(self, ion: int) -> Callable[..., torch.Tensor]:
@@ -164,11 +164,11 @@ class NetworkExplainer(Explainer):
         mean = _tensor(learner.mean_).expand(len(features), -1)
         if not self._networks:
             return mean
-        data: dict[str, Any] = {name: extra[rows] for name, extra in self._extras.items()}
+        data: dict[str, Any] = {name: seen[rows] for name, seen in self._data.items()}
         if tokens is not None:
             data["tokens"] = tokens
         data["features"], every = features, torch.arange(len(features))
-        said = [learner._forward(network, data, every) for network in self._networks]
+        said = [learner.forward(network, data, every) for network in self._networks]
         guess = torch.stack([intensity for intensity, _ in said]).mean(dim=0)
         chance = torch.stack([torch.sigmoid(odds) for _, odds in said]).mean(dim=0)
         values, presence = mean.clone(), _tensor(learner.share_).expand(len(features), -1).clone()

@@ -34,7 +34,7 @@ class Tokens:
     def __init__(self, learner: Any, own: AnnData, genes: AnnData, spots: Spots) -> None:
         self._learner, self._inputs = learner, SpotGenes(learner.tokens_, genes, spots)
         self._features = learner.tokens_.transform(own, genes)
-        self.base = self._seen(self._inputs.at_mean(self._features))
+        self.base = learner.scaled_tokens(self._inputs.at_mean(self._features))
 
     def add_to(
         self,
@@ -68,9 +68,6 @@ class Tokens:
         found = self._inputs.names.get_indexer(genes)
         found = found[found >= 0]
         changes = {name: -values[:, found] for name, values in self._inputs.deviations(rows).items()}
-        return self._seen(self._inputs.moved(self._features[rows], changes, found))
-
-    def _seen(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        said = self._learner._said_of_tokens(features)
-        seen: NDArray[np.float32] = ((said - self._learner.token_mean_) / self._learner.token_scale_).astype(np.float32)
-        return seen
+        moved = self._inputs.moved(self._features[rows], changes, found)
+        scaled: NDArray[np.float32] = self._learner.scaled_tokens(moved)
+        return scaled

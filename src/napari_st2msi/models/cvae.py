@@ -38,7 +38,7 @@ class ConditionalVariational(NetworkLearner):
         an ion that is not learned it is the deviation over training spots.
         """
         table = super().predict(genes, context=context)
-        data = self._data(genes, context, self._features(genes, self.design_.transform(genes, context)))
+        data = self.data(genes, context, self.features(genes, context))
         middle = self.ions_.compress(table.X)
         std = np.empty(table.shape, dtype=np.float32)
         for rows in pieces(genes.n_obs):

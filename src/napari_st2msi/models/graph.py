@@ -66,16 +66,17 @@ class GraphLearner(NetworkLearner):
         xy, section = where(known)
         (ring,) = ring_means(xy, section, np.arange(known.n_obs), self.step_, 1)
         return {
-            "features": torch.from_numpy(self._scaled(features)),
+            "features": torch.from_numpy(self.scaled(features)),
             **self._sections(known),
             "starts": torch.from_numpy(ring.indptr.astype(np.int64)),
             "around": torch.from_numpy(ring.indices.astype(np.int64)),
             "asked": torch.from_numpy(asked),
         }
 
-    def _forward(
+    def forward(
         self, network: Any, data: Mapping[str, torch.Tensor], rows: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what a network says of some rows, given all that they hear from."""
         from napari_st2msi.models.deep.graph import hood
 
         starts = data["starts"]

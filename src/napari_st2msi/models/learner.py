@@ -132,6 +132,14 @@ class Learner(Predictor):
         }
         return self
 
+    def features(self, genes: AnnData, context: AnnData | None) -> NDArray[np.float32]:
+        """Return (spots, features) of the spots asked for, which `estimate` takes."""
+        return self._with_more(genes, self.design_.transform(genes, context))
+
+    @abstractmethod
+    def estimate(self, features: NDArray[np.float32]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Return (n, ions) values on the learning scale, and probabilities of presence, from `features`."""
+
     @abstractmethod
     def _learn(
         self,
@@ -143,15 +151,11 @@ class Learner(Predictor):
     ) -> None:
         """Fit `maps_` to values on the learning scale (n, ions) and presence (n, ions)."""
 
-    @abstractmethod
-    def _estimate(self, features: NDArray[np.float32]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-        """Return (n, ions) values on the learning scale, and probabilities of presence."""
-
     def _estimates(self, genes: AnnData, context: AnnData | None) -> Iterator[Estimates]:
-        """Yield rows of the spots asked for, and what `_estimate` says of them, a piece at a time."""
-        features = self._features(genes, self.design_.transform(genes, context))
+        """Yield rows of the spots asked for, and what `estimate` says of them, a piece at a time."""
+        features = self.features(genes, context)
         for rows in pieces(genes.n_obs):
-            yield rows, *self._estimate(features[rows])
+            yield rows, *self.estimate(features[rows])
 
     @property
     def _n_targets(self) -> int:
@@ -170,7 +174,7 @@ class Learner(Predictor):
     def _inputs(self, train: PairedDataset, inputs: Inputs) -> Inputs:
         return inputs
 
-    def _features(self, genes: AnnData, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _with_more(self, genes: AnnData, features: NDArray[np.float32]) -> NDArray[np.float32]:
         return features
 
     def _own_facts(self) -> dict[str, Any]:

@@ -53,7 +53,8 @@ class Regression(Learner):
         )
         self.maps_["intensity"] = fit_regression(self.regression, task)
 
-    def _estimate(self, features: NDArray[np.float32]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    def estimate(self, features: NDArray[np.float32]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Return values on the learning scale, and presence as the regression says it, within 0 and 1."""
         together = self.maps_["intensity"](features)
         k = len(self.ions_.var_)
         presence = np.tile(self.share_, (len(features), 1))
@@ -160,7 +161,7 @@ class PositionGenes(BandedRidge):
         bands = {"genes": slice(0, n_genes), "position": slice(n_genes, n_genes + N_TERMS)}
         return Inputs(np.hstack([inputs.features, terms]), folds, bands)
 
-    def _features(self, genes: AnnData, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _with_more(self, genes: AnnData, features: NDArray[np.float32]) -> NDArray[np.float32]:
         xy, sections = where(genes)
         # A section seen in training keeps the frame it had there, whatever part of it is asked for.
         terms = polynomials(xy, sections, frames_of(xy, sections) | self.frames_)

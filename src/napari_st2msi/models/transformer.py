@@ -102,7 +102,7 @@ class Transformer(NetworkLearner):
                 f"The attention of {len(among):,} ions in {genes.n_obs:,} spots would take {4 * size / 2**30:.0f} GiB. "
                 "Ask for fewer ions or spots."
             )
-        data = self._data(genes, context, self._features(genes, self.design_.transform(genes, context)))
+        data = self.data(genes, context, self.features(genes, context))
         weights = np.empty((genes.n_obs, len(among), len(self.token_names_)), dtype=np.float32)
         for rows, piece in self._weights(data, among, cancelled):
             weights[rows] = piece
@@ -144,7 +144,7 @@ class Transformer(NetworkLearner):
                 "The model knows no m/z of its ions, so it cannot predict others by theirs. Give the ions of training "
                 "a column 'mz'."
             )
-        data = self._data(genes, context, self._features(genes, self.design_.transform(genes, context)))
+        data = self.data(genes, context, self.features(genes, context))
         values = np.empty((genes.n_obs, len(wanted)), dtype=np.float32)
         with torch.no_grad():
             for rows in _pieces(genes.n_obs, len(wanted) * self._width):
@@ -214,7 +214,7 @@ class Transformer(NetworkLearner):
         if self.map_less or not self.networks_:
             self.cluster_attention_ = self.cluster_attention_[:, :0]
             return
-        data = self._data(inputs.genes, inputs.context, inputs.features.astype(np.float32))
+        data = self.data(inputs.genes, inputs.context, inputs.features.astype(np.float32))
         for rows, piece in self._weights(data, np.arange(len(self.columns_)), never):
             np.add.at(self.cluster_attention_, which[rows], piece)
         size = np.bincount(which, minlength=len(self.clusters_))
@@ -244,14 +244,12 @@ class Transformer(NetworkLearner):
     ) -> dict[str, torch.Tensor]:
         import torch
 
-        said = self._said_of_tokens(self.tokens_.transform(genes, context))
-        said -= self.token_mean_
-        said /= self.token_scale_
-        return {"tokens": torch.from_numpy(said)}
+        return {"tokens": torch.from_numpy(self.scaled_tokens(self.tokens_.transform(genes, context)))}
 
-    def _forward(
+    def forward(
         self, network: Any, data: Mapping[str, torch.Tensor], rows: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return what a network says of some rows, a few at a time where they are asked for at once."""
         import torch
 
         # A minibatch is small; what is asked at once need not be.
@@ -308,6 +306,12 @@ class Transformer(NetworkLearner):
     @property
     def _made(self) -> list[Any]:
         return list(self.networks_)
+
+    def scaled_tokens(self, bands: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return (n, tokens, channels) as the network sees it, from features (n, channels · tokens) of `tokens_`."""
+        scaled: NDArray[np.float32] = self._said_of_tokens(bands) - self.token_mean_
+        scaled /= self.token_scale_
+        return scaled
 
     def _said_of_tokens(self, bands: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return (n, tokens, channels) from (n, channels · tokens): in every band tokens have the same order."""

@@ -68,7 +68,8 @@ class TwoStage(Learner):
         task = replace(task, progress=progress.part(0.5, 1.0))
         self.maps_["intensity"] = fit_regression(self.regression or choices.intensity, task)
 
-    def _estimate(self, features: NDArray[np.float32]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    def estimate(self, features: NDArray[np.float32]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Return both stages put together on the learning scale, and probabilities of presence."""
         probability, intensity = expit(self.maps_["presence"](features)), self.maps_["intensity"](features)
         if self.recipe.model.combine == "product":
             return probability * intensity, probability

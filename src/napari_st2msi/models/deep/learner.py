@@ -50,7 +50,7 @@ class NetworkLearner(Learner):
     are too hopeful.
 
     A subclass says what the network is (`_network`). It may give it more than the features of the design
-    (`_extras`), ask it in another way (`_forward`), and add to the loss (`_loss`); what it fits itself
+    (`_extras`), ask it in another way (`forward`), and add to the loss (`_loss`); what it fits itself
     goes into `_own_facts`, `_own_arrays` and `_own_restore`, beside what is kept here.
 
     Attributes
@@ -98,11 +98,11 @@ class NetworkLearner(Learner):
         context
             The sections they lie in; None where the spots are whole sections.
         features
-            (spots, features) of the design, neither centred nor scaled; `_scaled` does so.
+            (spots, features) of the design, neither centred nor scaled; `scaled` does so.
         """
         return {}
 
-    def _forward(
+    def forward(
         self, network: Any, data: Mapping[str, torch.Tensor], rows: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return what a network says of some rows: (rows, k) intensities and (rows, m) log odds."""
@@ -113,7 +113,7 @@ class NetworkLearner(Learner):
         """Return the mean loss over a minibatch; `data` holds the targets as well, see `deep.loss`."""
         from napari_st2msi.models.deep.loss import intensity_and_presence, unlikelihood
 
-        said = self._forward(network, data, rows)
+        said = self.forward(network, data, rows)
         if network.training and self.learns_noise:  # judged as all are
             return unlikelihood(*said, network.log_noise, data, rows, self.presence_counts)
         return intensity_and_presence(*said, data, rows)
@@ -159,7 +159,7 @@ class NetworkLearner(Learner):
         self.sections_: list[str] = [str(label) for label in labels] if len(labels) > 1 else []
         self.networks_: list[torch.nn.Module] = []
         self.curves_: list[tuple[Epoch, ...]] = []
-        data = self._data(inputs.genes, inputs.context, inputs.features.astype(np.float32))
+        data = self.data(inputs.genes, inputs.context, inputs.features.astype(np.float32))
         own = counts[:, self.columns_]
         targets = {
             "intensity": np.where(own, ((values - self.mean_) / self.spread_)[:, self.columns_], 0.0),
@@ -187,7 +187,7 @@ class NetworkLearner(Learner):
             raise ModelProblem(f"'{self.name}' trains on one GPU at a time. Choose 1 device.")
         for number, fold in enumerate(folds, 1):
             with seeded(choices.seed, number):
-                network = self._made_network(n_features)
+                network = self.new_network(n_features)
             done = train(
                 network,
                 data,
@@ -234,13 +234,13 @@ class NetworkLearner(Learner):
     # -- asking ----------------------------------------------------------------------------------
 
     def _estimates(self, genes: AnnData, context: AnnData | None) -> Iterator[Estimates]:
-        data = self._data(genes, context, self._features(genes, self.design_.transform(genes, context)))
+        data = self.data(genes, context, self.features(genes, context))
         for rows in pieces(genes.n_obs):
             yield rows, *self._said(data, np.arange(rows.start, rows.stop))
 
-    def _estimate(self, features: NDArray[np.float32]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-        """Return what networks that see nothing but features say of them; see `Learner`."""
-        return self._said({"features": _tensor(self._scaled(features))}, np.arange(len(features)))
+    def estimate(self, features: NDArray[np.float32]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+        """Return what networks that see nothing but features say of them; see `Learner.estimate`."""
+        return self._said({"features": _tensor(self.scaled(features))}, np.arange(len(features)))
 
     def _said(
         self, data: Mapping[str, torch.Tensor], rows: NDArray[np.int64]
@@ -262,18 +262,19 @@ class NetworkLearner(Learner):
         import torch
 
         with torch.no_grad():
-            said = [self._forward(network, data, torch.from_numpy(rows)) for network in networks]
+            said = [self.forward(network, data, torch.from_numpy(rows)) for network in networks]
         intensity: NDArray[np.float64] = np.mean([values.numpy() for values, _ in said], axis=0, dtype=np.float64)
         presence: NDArray[np.float64] = np.mean([expit(odds.numpy().astype(np.float64)) for _, odds in said], axis=0)
         return intensity, presence
 
-    def _data(self, genes: AnnData, context: AnnData | None, features: NDArray[np.float32]) -> dict[str, torch.Tensor]:
-        own = {"features": _tensor(self._scaled(features)), **self._sections(genes)}
+    def data(self, genes: AnnData, context: AnnData | None, features: NDArray[np.float32]) -> dict[str, torch.Tensor]:
+        """Return all that networks see of spots, from their features (spots, features): what `forward` takes."""
+        own = {"features": _tensor(self.scaled(features)), **self._sections(genes)}
         return {**own, **self._extras(genes, context, features)}
 
     # -- sections --------------------------------------------------------------------------------
 
-    def _made_network(self, n_features: int) -> torch.nn.Module:
+    def new_network(self, n_features: int) -> torch.nn.Module:
         """Return a new network, with a shift (sections, features) that starts at 0 where sections count."""
         import torch
 
@@ -304,7 +305,8 @@ class NetworkLearner(Learner):
             section = section * (torch.rand(section.shape[1], device=section.device) >= _UNKNOWN)
         return features + section @ network.shift
 
-    def _scaled(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
+    def scaled(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Return (spots, features) centred and weighed, as networks see them."""
         scaled: NDArray[np.float32] = ((features - self.centre_) * self.weight_).astype(np.float32)
         return scaled
 
@@ -334,7 +336,7 @@ class NetworkLearner(Learner):
             raise ModelProblem("The model's means do not fit its ions.")
         self.networks_ = []
         for number in range(1, int(facts["networks"]) + 1):
-            network = self._made_network(len(self.centre_))
+            network = self.new_network(len(self.centre_))
             weights = {name: torch.from_numpy(value) for name, value in part(f"network{number}", arrays).items()}
             try:
                 network.load_state_dict(weights)
