@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import numpy as np
 import pytest
@@ -71,18 +70,6 @@ def test_as_plain_values_and_back(transform: Transform) -> None:
         for damage in (None, "no", [[1.0]], [[[float("nan")]]]):
             with pytest.raises(FileProblem, match="damaged"):
                 transform_from_dict(facts | {name: damage})
-
-
-@pytest.mark.parametrize("transform", all_kinds(), ids=lambda one: one.kind)
-def test_a_hundred_thousand_points_are_quick(transform: Transform) -> None:
-    many = RNG.uniform(0, 6000, (100_000, 2))
-    transform.forward(many[:100])
-    took = []
-    for _ in range(3):
-        begin = time.perf_counter()
-        transform.forward(many)
-        took.append(time.perf_counter() - begin)
-    assert min(took) < 0.2
 
 
 # -- projective -----------------------------------------------------------------------------------
