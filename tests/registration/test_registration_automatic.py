@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rebuilt import picture, rebuilt, with_values
 from scipy.spatial import cKDTree
 
 from napari_st2msi import simulate
 from napari_st2msi.errors import DataProblem, GeometryProblem
 from napari_st2msi.io.build import build_section
-from napari_st2msi.io.histology import histology_levels
 from napari_st2msi.io.sample import Simulation
 from napari_st2msi.progress import Cancelled, Progress
 from napari_st2msi.registration.automatic import propose
@@ -56,17 +56,6 @@ def without(section: Section, *, st: bool = False, image: bool = False) -> Secti
     return Section(section.sdata, roles, name=section.name)
 
 
-def rebuilt(section: Section, change: Callable[[Any, Any], None], xy: np.ndarray | None = None) -> Section:
-    """The same section with its tables changed, and its pixels elsewhere."""
-    st, msi = section.st.copy(), section.msi.copy()
-    change(st, msi)
-    places = {"st_xy": st.obsm["spatial"], "msi_xy": msi.obsm["spatial"] if xy is None else xy}
-    for table in (st, msi):
-        table.obs = table.obs.drop(columns=["region", "instance"])
-        table.uns.pop("spatialdata_attrs")
-    return build_section(st=st, msi=msi, spot_diameter_um=55.0, pixel_size_um=70.0, **places)
-
-
 def test_within_a_pixel_and_trusted(simulation: Simulation, found: Registration) -> None:
     assert error_um(simulation, found) < 0.3 * 70
     assert found.source == "automatic"
@@ -106,7 +95,7 @@ def test_pixels_on_no_grid(simulation: Simulation) -> None:
     section = simulation.sections[0]
     turn = np.array([[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]])
     xy = section.msi.obsm["spatial"] @ turn.T
-    moved = rebuilt(section, lambda st, msi: None, xy)
+    moved = rebuilt(section, msi_xy=xy)
     assert moved.msi_grid is None
     found = propose(moved)
     true = simulation.truth.sections[section.name].pose.to_st(section.msi.obsm["spatial"])
@@ -169,17 +158,7 @@ def test_a_stain_that_shows_nothing_is_left_alone(simulation: Simulation) -> Non
     """Genes still tell the place: a white picture must not stop them."""
     section = simulation.sections[0]
     bare = without(section, image=True)
-    shape = np.asarray(histology_levels(section)[0][0]).shape
-    st, msi = (table.copy() for table in (bare.st, bare.msi))
-    for table in (st, msi):
-        table.obs = table.obs.drop(columns=["region", "instance"])
-        table.uns.pop("spatialdata_attrs")
-    places = {"st_xy": st.obsm["spatial"], "msi_xy": msi.obsm["spatial"]}
-    white = build_section(
-        st=st, msi=msi, spot_diameter_um=55.0, pixel_size_um=70.0, **places,
-        image=np.full(shape, 255, dtype=np.uint8), image_to_um=histology_levels(section)[1],
-    )  # fmt: skip
-    side = fixed_side(white)
+    side = fixed_side(rebuilt(section, image=np.full_like(picture(section), 255)))
     assert side.stain is not None
     assert side.stain.shape[1] == 0
     np.testing.assert_allclose(side.features, fixed_side(bare).features)
@@ -187,17 +166,13 @@ def test_a_stain_that_shows_nothing_is_left_alone(simulation: Simulation) -> Non
 
 def test_one_ion_has_no_halves(simulation: Simulation) -> None:
     section = simulation.sections[0]
-    one = Section(section.sdata, section.roles, name=section.name)
-    one.msi = section.msi[:, :1].copy()  # type: ignore[misc]
     with pytest.raises(DataProblem, match="only one ion"):
-        propose(one)
+        propose(rebuilt(section, msi=section.msi[:, :1]))
 
 
 def test_two_ions_are_enough_to_answer(simulation: Simulation) -> None:
     section = simulation.sections[0]
-    two = Section(section.sdata, section.roles, name=section.name)
-    two.msi = section.msi[:, :2].copy()  # type: ignore[misc]
-    found = propose(two, refine="affine")
+    found = propose(rebuilt(section, msi=section.msi[:, :2]), refine="affine")
     assert found.trust is not None
     assert np.isfinite(found.trust.measures["expected_error_um"])
 
@@ -208,16 +183,14 @@ def test_spots_beside_the_tissue_do_not_hide_its_outline(simulation: Simulation)
     st, spots = section.st.copy(), section.spots
     left = spots.centres[:, 0] < np.median(spots.centres[:, 0])
     st.obs["in_tissue"] = left.astype(int)
-    bare = without(section, image=True)
-    bare.st = st  # type: ignore[misc]
+    bare = rebuilt(section, st=st)
     np.testing.assert_array_equal(spots_on_tissue(bare), left)
     mask = st_mask(bare)
     assert mask.at(spots.centres[left]).all()
     assert mask.at(spots.centres[~left]).mean() < 0.2
     # Half of the spots lie far beside the picture: it is believed all the same, for these are not on tissue.
-    stained = Section(section.sdata, section.roles, name=section.name)
-    stained.st = st  # type: ignore[misc]
-    stained.spots = replace(spots, centres=spots.centres + np.where(left[:, None], 0, 50_000))  # type: ignore[misc]
+    beside = spots.centres + np.where(left[:, None], 0, 50_000)
+    stained = rebuilt(section, st=st, st_xy=beside, image=picture(section))
     np.testing.assert_array_equal(st_mask(stained).image, st_mask(section).image)
 
 
@@ -242,7 +215,7 @@ def test_refinement_that_does_not_help_is_flagged(simulation: Simulation) -> Non
     landmarks = find_landmarks(section)
     # Perfect clicks, but of ions that have nothing to do with the genes.
     rng = np.random.default_rng(0)
-    shuffled = rebuilt(section, lambda st, msi: setattr(msi, "X", rng.permutation(msi.X)))
+    shuffled = rebuilt(section, msi=with_values(section.msi, rng.permutation(section.msi.X)))
     perfect = replace(landmarks, moving=truth[["true_moving_x", "true_moving_y"]].to_numpy())
     perfect = replace(perfect, fixed=truth[["true_fixed_x", "true_fixed_y"]].to_numpy())
     refined = propose(shuffled, perfect)
@@ -259,9 +232,9 @@ def test_an_affine_when_asked(simulation: Simulation, found: Registration) -> No
 
 
 def test_ions_that_say_nothing_are_not_trusted(simulation: Simulation) -> None:
-    rng = np.random.default_rng(0)
-    section = rebuilt(simulation.sections[0], lambda st, msi: setattr(msi, "X", rng.permutation(msi.X)))
-    trust = propose(section).trust
+    msi = simulation.sections[0].msi
+    shuffled = with_values(msi, np.random.default_rng(0).permutation(msi.X))
+    trust = propose(rebuilt(simulation.sections[0], msi=shuffled)).trust
     assert trust is not None
     assert not trust.trusted
 
@@ -270,29 +243,28 @@ class TestBadInput:
     def test_no_contrast(self, simulation: Simulation) -> None:
         section = simulation.sections[0]
         with pytest.raises(DataProblem, match="same in every pixel"):
-            propose(rebuilt(section, lambda st, msi: setattr(msi, "X", np.ones(msi.shape, np.float32))))
+            propose(rebuilt(section, msi=with_values(section.msi, np.ones(section.msi.shape))))
         with pytest.raises(DataProblem, match="same in every spot"):
-            propose(rebuilt(section, lambda st, msi: setattr(st, "X", np.ones(st.shape, np.float32))))
+            propose(rebuilt(section, st=with_values(section.st, np.ones(section.st.shape))))
 
     def test_missing_values(self, simulation: Simulation) -> None:
-        def spoil(st: Any, msi: Any) -> None:
-            msi.X[5, 5] = np.nan
-
+        section = simulation.sections[0]
+        msi = section.msi.copy()
+        msi.X[5, 5] = np.nan
         with pytest.raises(DataProblem, match=r"NaN|not numbers|missing"):
-            propose(rebuilt(simulation.sections[0], spoil))
+            propose(rebuilt(section, msi=msi))
 
     def test_units_that_do_not_fit(self, simulation: Simulation) -> None:
         section = simulation.sections[0]
         with pytest.raises(GeometryProblem, match="size of an MSI pixel"):
-            propose(rebuilt(section, lambda st, msi: None, section.msi.obsm["spatial"] * 10))
+            propose(rebuilt(section, msi_xy=section.msi.obsm["spatial"] * 10))
 
     def test_too_few_spots(self, simulation: Simulation) -> None:
-        def empty(st: Any, msi: Any) -> None:
-            st.X = st.X.toarray()
-            st.X[30:] = 0
-
+        section = simulation.sections[0]
+        counts = section.st.X.toarray()
+        counts[30:] = 0
         with pytest.raises(DataProblem, match="Only 30 spots"):
-            propose(rebuilt(simulation.sections[0], empty))
+            propose(rebuilt(section, st=with_values(section.st, counts)))
 
     def test_nothing_to_lay_it_over(self, simulation: Simulation) -> None:
         with pytest.raises(DataProblem, match="neither spots nor histology"):
@@ -305,9 +277,7 @@ class TestBadInput:
             propose(alone)
 
     def test_a_picture_of_one_colour(self, simulation: Simulation) -> None:
-        msi = simulation.sections[0].msi.copy()
-        msi.obs = msi.obs.drop(columns=["region", "instance"])
-        msi.uns.pop("spatialdata_attrs")
+        msi = simulation.sections[0].msi
         grey = np.full((200, 300, 3), 200, dtype=np.uint8)
         section = build_section(
             msi=msi, msi_xy=msi.obsm["spatial"], pixel_size_um=70.0, image=grey, image_to_um=np.diag([10.0, 10, 1])
