@@ -52,7 +52,8 @@ def inputs_of(
     """Fit a design on training spots and return what it makes of them.
 
     Directions that were learned with the ions (`Design.supervised`) are learned anew for each inner
-    fold, or the spots held out there would look better than any new spot.
+    fold, or the spots held out there would look better than any new spot. They are then turned onto those
+    of all spots (`turned`), so that what a network or a tree learned of them in a fold can be asked of these.
 
     Parameters
     ----------
@@ -69,5 +70,22 @@ def inputs_of(
             own = Design(design.choices).fit(
                 train.genes[fold.fit], targets=targets[fold.fit], context=train.genes if context is None else context
             )
-            folds[number] = fold._replace(features=own.transform(train.genes, context).astype(np.float64))
+            found, fitting = own.transform(train.genes, context).astype(np.float64), fold.fit
+            turns = {
+                name: turned(found[fitting, own.bands[name]], features[fitting, columns])
+                for name, columns in design.bands.items()
+            }
+            onto = np.hstack([found[:, own.bands[name]] @ turn for name, turn in turns.items()])
+            folds[number] = fold._replace(features=onto)
     return Inputs(features, folds, design.bands, train.genes, context)
+
+
+def turned(features: NDArray[np.floating], onto: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return (p, q) the rotation of features (n, p) that brings them nearest to others (n, q) of the same spots.
+
+    Orthogonal Procrustes (Schönemann 1966, doi:10.1007/BF02289451): lengths and angles between spots stay what
+    they are, so a penalty means the same before and after.
+    """
+    left, _, right = np.linalg.svd(features.T @ onto, full_matrices=False)
+    turn: NDArray[np.float64] = left @ right
+    return turn

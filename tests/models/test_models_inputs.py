@@ -1,0 +1,67 @@
+"""Directions that know ions are learned anew in inner folds, and what is learned of them there can be asked of all."""
+
+import numpy as np
+import pytest
+
+from napari_st2msi.features.design import Design
+from napari_st2msi.models.inputs import inputs_of, turned
+from napari_st2msi.models.registry import build
+from napari_st2msi.recipe import Genes, Recipe
+from planted import planted
+
+DATA = planted(n_side=24)
+HELD = DATA.xy[:, 0] >= 1600
+TRAIN, TEST = DATA.select(~HELD), DATA.select(HELD)
+
+
+def test_a_rotation_is_found_again():
+    rng = np.random.default_rng(0)
+    onto = rng.normal(size=(50, 6))
+    rotation = np.linalg.qr(rng.normal(size=(6, 6)))[0]
+    np.testing.assert_allclose(turned(onto @ rotation.T, onto), rotation, atol=1e-12)
+
+
+@pytest.mark.parametrize("columns", [3, 6])
+def test_lengths_and_angles_stay_also_where_directions_are_fewer(columns):
+    rng = np.random.default_rng(1)
+    features = rng.normal(size=(50, columns))
+    moved = features @ turned(features, rng.normal(size=(50, 6)))
+    np.testing.assert_allclose(moved @ moved.T, features @ features.T, atol=1e-10)
+
+
+def test_directions_of_folds_lie_along_those_of_all_spots():
+    ions = np.log1p(TRAIN.ions.X)
+    inputs = inputs_of(Design(Genes(reduction="pls", n_components=8)), TRAIN, ions)
+    assert len(inputs.folds) > 1
+    for fold in inputs.folds:
+        for band in inputs.bands.values():
+            # Three programs drive the ions; the directions after them are chance.
+            own, every = fold.features[fold.held][:, band][:, :3], inputs.features[fold.held][:, band][:, :3]
+            alike = [np.corrcoef(a, b)[0, 1] for a, b in zip(own.T, every.T, strict=True)]
+            assert min(alike) > 0.8
+
+
+def test_fewer_spots_than_directions():
+    few = planted(n_side=6, genes=40)
+    recipe = {"genes": {"reduction": "pls", "n_components": 40}, "model": {"name": "banded_ridge"}}
+    inputs = inputs_of(Design(Genes(reduction="pls", n_components=40)), few, np.log1p(few.ions.X))
+    assert all(fold.features.shape == inputs.features.shape for fold in inputs.folds)
+    assert np.isfinite(build(Recipe.model_validate(recipe)).fit(few).predict(few.genes).X).all()
+
+
+@pytest.mark.parametrize("intensity", ["mlp", "trees"])
+def test_what_is_learned_in_folds_is_asked_of_the_same_directions(intensity):
+    def r2(reduction):
+        recipe = Recipe.model_validate(
+            {
+                "genes": {"neighbourhood": "none", "reduction": reduction, "n_components": 10},
+                "model": {"intensity": intensity, "ensemble": 2, "width": 32, "depth": 1, "rounds": 40},
+                "networks": {"epochs": 12, "device": "cpu"},
+            }
+        )
+        predicted = build(recipe).fit(TRAIN).predict(TEST.genes)
+        ions = np.flatnonzero(DATA.ions.var.kind == "linear")
+        y, guess = np.log1p(TEST.ions.X[:, ions]), np.log1p(predicted.X[:, ions])
+        return 1 - ((y - guess) ** 2).sum(axis=0) / ((y - y.mean(axis=0)) ** 2).sum(axis=0)
+
+    assert (r2("pls") > r2("svd") - 0.05).all()
