@@ -72,7 +72,7 @@ def click(table: IonTable, ion: str, key: str = "mz") -> None:
 
 
 def shown(dock: ExploreDock) -> list[str]:
-    return [dock.table.ions.ion(row) for row in range(dock.table.ions.rowCount())]
+    return [dock.ions.table.ions.ion(row) for row in range(dock.ions.table.ions.rowCount())]
 
 
 def text(table: IonTable, ion: str, key: str) -> str:
@@ -101,6 +101,16 @@ def test_a_section_with_genes_only_has_no_ions_and_says_so(dock, make_section):
     assert "genes and no ions" in dock.empty.label.text()
 
 
+def test_what_is_still_being_read_of_another_section_is_not_shown_where_there_are_no_ions(dock, qtbot, make_section):
+    dock.state.add_section(make_section("with ions"))
+    assert dock._reading.running
+    dock.state.add_section(make_section("genes only", msi=False))
+    QTest.qWait(300)
+    assert dock.empty.isVisible()
+    assert dock.gathered is None
+    assert dock.pictures.source is None
+
+
 def test_msi_alone_shows_measured_and_nothing_else(dock, qtbot, make_section):
     section = make_section(st=False)
     dock.state.add_section(section)
@@ -109,10 +119,10 @@ def test_msi_alone_shows_measured_and_nothing_else(dock, qtbot, make_section):
     brightest = section.ions["label"].iloc[int(section.msi.X.mean(axis=0).argmax())]
     assert brightest != section.ions["label"].iloc[0]
     assert [layer.name for layer in dock.viewer.layers] == [f"measured · {brightest}"]
-    assert not dock.buttons["predicted"].isEnabled()
-    assert not dock.residual.isVisible()
-    assert not dock.train.isVisible()
-    keys = [column.key for column in dock.table.ions.columns]
+    assert not dock.ions.buttons["predicted"].isEnabled()
+    assert not dock.ions.residual.isVisible()
+    assert not dock.ions.train.isVisible()
+    keys = [column.key for column in dock.ions.table.ions.columns]
     assert keys == ["favourite", "mz", "name", "image", "mean_intensity", "prevalence"]
 
 
@@ -120,25 +130,25 @@ def test_msi_alone_shows_measured_and_nothing_else(dock, qtbot, make_section):
 
 
 def test_a_click_on_a_row_shows_that_ion_everywhere(full):
-    click(full.table, "ion3")
+    click(full.ions.table, "ion3")
     assert full.state.ion == "ion3"
-    assert full.title.text() == "m/z 798.5410 PC(34:1)"
+    assert full.ions.title.text() == "m/z 798.5410 PC(34:1)"
     assert full.pictures.layer("measured").name == "measured · m/z 798.5410 PC(34:1)"
-    assert full.table.currentIndex().row() == full.table.ions.row("ion3")
+    assert full.ions.table.currentIndex().row() == full.ions.table.ions.row("ion3")
 
 
 def test_an_ion_chosen_elsewhere_is_marked_in_the_table(full):
     full.state.ion = "ion2"
-    assert full.table.ions.ion(full.table.currentIndex().row()) == "ion2"
+    assert full.ions.table.ions.ion(full.ions.table.currentIndex().row()) == "ion2"
     assert full.pictures.ion == "ion2"
 
 
 def test_the_arrow_keys_walk_the_table_as_sorted(full):
     assert shown(full) == ["ion1", "ion0", "ion3", "ion2"]  # by R², missing last
-    click(full.table, "ion1")
+    click(full.ions.table, "ion1")
     press(full.viewer, "Down")
     assert full.state.ion == "ion0"
-    QTest.keyClick(full.table, Qt.Key.Key_Down)
+    QTest.keyClick(full.ions.table, Qt.Key.Key_Down)
     assert full.state.ion == "ion3"
     press(full.viewer, "Up")
     press(full.viewer, "Up")
@@ -148,17 +158,17 @@ def test_the_arrow_keys_walk_the_table_as_sorted(full):
 
 def test_scores_baselines_and_verdict_are_said_in_words(full):
     full.state.ion = "ion1"
-    assert full.verdict.text() == "Predicted from genes"
-    assert "R² 0.60 · gain 0.30" in full.scores.text()
-    assert "R² without genes: coordinates 0.25" in full.scores.text()
+    assert full.ions.verdict.text() == "Predicted from genes"
+    assert "R² 0.60 · gain 0.30" in full.ions.scores.text()
+    assert "R² without genes: coordinates 0.25" in full.ions.scores.text()
 
 
 def test_colour_bars_say_unit_limits_and_where_values_come_from(full):
     full.state.ion = "ion0"
-    assert full.intensity.what.text() == "Measured, predicted (intensity)"
-    assert full.intensity.provenance.text() == "out of fold"
-    assert "Blocks were held out." in full.intensity.provenance.toolTip()
-    low, middle, high = full.residual.strip.numbers
+    assert full.ions.intensity.what.text() == "Measured, predicted (intensity)"
+    assert full.ions.intensity.provenance.text() == "out of fold"
+    assert "Blocks were held out." in full.ions.intensity.provenance.toolTip()
+    low, middle, high = full.ions.residual.strip.numbers
     assert float(middle) == 0
     assert low.replace("-", "−") == f"−{high}"
 
@@ -167,7 +177,9 @@ def test_the_cursor_reads_all_pictures(full, qtbot):
     full.state.ion = "ion0"
     x, y = full.state.section.spots.centres[0]
     full.viewer.cursor.position = (y, x)
-    qtbot.waitUntil(lambda: "measured" in full.cursor.text() and "predicted" in full.cursor.text())
+    qtbot.waitUntil(
+        lambda: "measured" in full.ions.cursor_words.text() and "predicted" in full.ions.cursor_words.text()
+    )
 
 
 def test_the_cursor_reads_the_interval_and_the_level_is_measured(full, qtbot, guess):
@@ -177,16 +189,16 @@ def test_the_cursor_reads_the_interval_and_the_level_is_measured(full, qtbot, gu
     full.state.set_prediction(guess)
     qtbot.waitUntil(lambda: full.gathered.level == 0.8)
     full.state.ion = "ion0"
-    assert "80% intervals hold 91% of held-out spots" in full.scores.text()
+    assert "80% intervals hold 91% of held-out spots" in full.ions.scores.text()
     x, y = full.state.section.spots.centres[2]
     low, high = full.pictures.interval_at((y, x))
     assert (low, high) == pytest.approx((guess.X[2, 0] - 5, guess.X[2, 0] + 1000), rel=1e-5)
     full.viewer.cursor.position = (y, x)
-    qtbot.waitUntil(lambda: "at 80%)" in full.cursor.text())
-    assert f"({low:,.1f} to {high:,.1f} at 80%)" in full.cursor.text()
-    assert full.cursor.toolTip() == "From whole sections."
+    qtbot.waitUntil(lambda: "at 80%)" in full.ions.cursor_words.text())
+    assert f"({low:,.1f} to {high:,.1f} at 80%)" in full.ions.cursor_words.text()
+    assert full.ions.cursor_words.toolTip() == "From whole sections."
     full.viewer.cursor.position = (y + 1e6, x)
-    qtbot.waitUntil(lambda: "nothing measured" in full.cursor.text())
+    qtbot.waitUntil(lambda: "nothing measured" in full.ions.cursor_words.text())
     assert full.pictures.interval_at((y + 1e6, x)) is None
     assert full.pictures.interval_at((y, x)) is not None
     del guess.layers["lower"]
@@ -234,7 +246,7 @@ def test_letters_show_pictures_even_where_points_have_another_use_for_them(full,
     press(full.viewer, key)
     assert full.pictures.front == picture
     assert full.pictures.layer(picture).visible
-    assert full.buttons[picture].isChecked()
+    assert full.ions.buttons[picture].isChecked()
     assert str(full.pictures.layer("residual").mode) == "pan_zoom"
 
 
@@ -272,7 +284,7 @@ def test_keys_hold_only_while_the_dock_is_open(full):
     full.show()
     press(full.viewer, "G")
     assert full.pictures.grid
-    assert full.grid.isChecked()
+    assert full.ions.grid.isChecked()
 
 
 def test_what_a_user_bound_to_a_key_comes_back(viewer, qtbot):
@@ -286,16 +298,16 @@ def test_what_a_user_bound_to_a_key_comes_back(viewer, qtbot):
 
 
 def test_letters_typed_into_the_table_are_keys_and_no_search(full):
-    full.table.setFocus()
-    before = full.table.currentIndex().row()
-    QTest.keyClicks(full.table, "m")
-    assert full.table.currentIndex().row() == before
+    full.ions.table.setFocus()
+    before = full.ions.table.currentIndex().row()
+    QTest.keyClicks(full.ions.table, "m")
+    assert full.ions.table.currentIndex().row() == before
 
 
 def test_letters_typed_into_the_filter_stay_there(full):
-    full.search.setFocus()
-    QTest.keyClicks(full.search, "PG")
-    assert full.search.text() == "PG"
+    full.ions.search.setFocus()
+    QTest.keyClicks(full.ions.search, "PG")
+    assert full.ions.search.text() == "PG"
     assert full.pictures.front == "measured"
     assert not full.pictures.grid
 
@@ -315,42 +327,42 @@ def test_the_list_of_keys_names_every_key(full):
 
 def test_a_star_is_a_favourite_and_chooses_nothing(full):
     full.state.ion = "ion1"
-    click(full.table, "ion3", "favourite")
+    click(full.ions.table, "ion3", "favourite")
     assert full.state.favourites == {"ion3"}
     assert full.state.ion == "ion1"
-    assert text(full.table, "ion3", "favourite") == "★"
+    assert text(full.ions.table, "ion3", "favourite") == "★"
     press(full.viewer, "F")
     assert full.state.favourites == {"ion1", "ion3"}
 
 
 def test_typing_filters_and_says_how_many_are_left(full):
-    QTest.keyClicks(full.search, "class:PC r2<0.5")
+    QTest.keyClicks(full.ions.search, "class:PC r2<0.5")
     assert shown(full) == ["ion3"]
-    assert full.count.text() == "1 of 4 ions"
-    full.search.clear()
+    assert full.ions.count.text() == "1 of 4 ions"
+    full.ions.search.clear()
     assert len(shown(full)) == 4
 
 
 def test_a_filter_that_cannot_be_understood_says_why_and_keeps_what_was_shown(full):
-    full.search.setText("PC")
-    full.search.setText("PC speed>3")
-    assert full.search.property("wrong") == "true"
-    assert "no score 'speed'" in full.count.text()
+    full.ions.search.setText("PC")
+    full.ions.search.setText("PC speed>3")
+    assert full.ions.search.property("wrong") == "true"
+    assert "no score 'speed'" in full.ions.count.text()
     assert set(shown(full)) == {"ion2", "ion3"}
 
 
 def test_the_ion_looked_at_stays_when_it_is_filtered_away(full):
     full.state.ion = "ion1"
-    full.search.setText("PC")
+    full.ions.search.setText("PC")
     assert full.state.ion == "ion1"
-    assert not full.table.currentIndex().isValid()
-    full.search.clear()
-    assert full.table.ions.ion(full.table.currentIndex().row()) == "ion1"
+    assert not full.ions.table.currentIndex().isValid()
+    full.ions.search.clear()
+    assert full.ions.table.ions.ion(full.ions.table.currentIndex().row()) == "ion1"
 
 
 def test_a_click_on_a_header_sorts_and_missing_scores_come_last_both_ways(full):
-    header = full.table.horizontalHeader()
-    place = [column.key for column in full.table.ions.columns].index("r2")
+    header = full.ions.table.horizontalHeader()
+    place = [column.key for column in full.ions.table.ions.columns].index("r2")
 
     def press_header() -> None:
         x = header.sectionViewportPosition(place) + 5
@@ -409,19 +421,19 @@ def test_ten_thousand_ions_are_sorted_and_filtered_without_asking_python_for_eac
 
 
 def test_small_images_are_drawn_when_they_come_into_view(full, qtbot):
-    index = cell(full.table, "ion1", "image")
-    qtbot.waitUntil(lambda: full.table.ions.data(index, Qt.ItemDataRole.DecorationRole) is not None)
-    icon = full.table.ions.data(index, Qt.ItemDataRole.DecorationRole)
+    index = cell(full.ions.table, "ion1", "image")
+    qtbot.waitUntil(lambda: full.ions.table.ions.data(index, Qt.ItemDataRole.DecorationRole) is not None)
+    icon = full.ions.table.ions.data(index, Qt.ItemDataRole.DecorationRole)
     assert not icon.isNull()
 
 
 def test_columns_can_be_shown_and_hidden(full):
-    menu = full.table.columns_menu()
+    menu = full.ions.table.columns_menu()
     action = next(action for action in menu.actions() if action.text() == "Gain")
-    place = [column.key for column in full.table.ions.columns].index("gain")
-    assert not full.table.isColumnHidden(place)
+    place = [column.key for column in full.ions.table.ions.columns].index("gain")
+    assert not full.ions.table.isColumnHidden(place)
     action.trigger()
-    assert full.table.isColumnHidden(place)
+    assert full.ions.table.isColumnHidden(place)
 
 
 # -- what changes underneath ------------------------------------------------------------------------
@@ -438,7 +450,7 @@ def test_switching_sections_switches_table_and_layers(full, qtbot, make_section)
     full.state.add_section(other)
     qtbot.waitUntil(lambda: full.gathered is not None and full.gathered.source.section is other)
     assert not first.visible
-    assert "r2" not in [column.key for column in full.table.ions.columns]
+    assert "r2" not in [column.key for column in full.ions.table.ions.columns]
     assert full.pictures.layer("measured") is not first
     full.state.remove_section(other)
     qtbot.waitUntil(lambda: "residual" in full.pictures.available)
@@ -449,16 +461,16 @@ def test_switching_sections_switches_table_and_layers(full, qtbot, make_section)
 def test_the_eye_in_the_layer_list_is_followed_by_the_buttons(full):
     full.pictures.layer("measured").visible = False
     full.pictures.layer("residual").visible = True
-    assert not full.buttons["measured"].isChecked()
-    assert full.buttons["residual"].isChecked()
+    assert not full.ions.buttons["measured"].isChecked()
+    assert full.ions.buttons["residual"].isChecked()
 
 
 def test_deleting_layers_by_hand_while_browsing(full):
     full.viewer.layers.clear()
     full.state.ion = "ion3"
     full.state.ion = "ion2"
-    assert not full.buttons["predicted"].isChecked()
-    QTest.mouseClick(full.buttons["predicted"], Qt.MouseButton.LeftButton)
+    assert not full.ions.buttons["predicted"].isChecked()
+    QTest.mouseClick(full.ions.buttons["predicted"], Qt.MouseButton.LeftButton)
     assert full.pictures.layer("predicted").visible
 
 
@@ -484,10 +496,11 @@ def test_it_follows_the_theme_and_the_font(full, theme):
     assert "15pt" in full.styleSheet()
 
 
-def test_nothing_is_wider_than_the_narrowest_dock(full, qtbot):
+@pytest.mark.parametrize("size", [9, 10, 13])
+def test_nothing_is_wider_than_the_narrowest_dock(full, qtbot, size):
     from napari.settings import get_settings
 
-    get_settings().appearance.font_size = 9
+    get_settings().appearance.font_size = size
     full.resize(320, 600)
     qtbot.waitUntil(lambda: full.width() == 320)
     qtbot.waitUntil(lambda: full.scroll.widget().width() <= full.scroll.viewport().width())
@@ -504,9 +517,9 @@ def test_every_ion_of_the_bladder_can_be_looked_at(dock, qtbot, real_data):
     msi = AnnData(table.X, obs=table.obs[[]].copy(), var=table.var.copy())
     dock.state.add_section(build_section(name="bladder", msi=msi, msi_xy=xy, pixel_size_um=1.0))
     qtbot.waitUntil(lambda: dock.gathered is not None, timeout=30_000)
-    assert dock.table.ions.rowCount() == 79
+    assert dock.ions.table.ions.rowCount() == 79
     for row in range(79):
-        dock.state.ion = dock.table.ions.ion(row)
+        dock.state.ion = dock.ions.table.ions.ion(row)
         image = dock.pictures.layer("measured").data
         assert image.size == 34_840
         np.testing.assert_allclose(np.nansum(image), np.asarray(msi[:, dock.state.ion].X.sum()), rtol=1e-4)
@@ -521,13 +534,13 @@ def test_in_a_real_window_keys_reach_the_dock_from_the_table(make_napari_viewer,
     dock.state.set_paired(measured)
     dock.state.set_prediction(guess)
     qtbot.waitUntil(lambda: dock.gathered is not None and "residual" in dock.pictures.available, timeout=20_000)
-    dock.table.setFocus()
-    QTest.keyClick(dock.table, Qt.Key.Key_P)
+    dock.ions.table.setFocus()
+    QTest.keyClick(dock.ions.table, Qt.Key.Key_P)
     assert dock.pictures.front == "predicted"
-    QTest.keyClick(dock.table, Qt.Key.Key_G)
+    QTest.keyClick(dock.ions.table, Qt.Key.Key_G)
     assert viewer.canvas.grid.enabled
     before = dock.state.ion
-    QTest.keyClick(dock.table, Qt.Key.Key_Down)
+    QTest.keyClick(dock.ions.table, Qt.Key.Key_Down)
     assert dock.state.ion != before
     assert len(viewer.layers) == 3
     viewer.window.remove_dock_widget(dock)

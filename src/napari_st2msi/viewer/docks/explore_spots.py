@@ -10,10 +10,12 @@ import shapely
 from napari.layers import Shapes
 from numpy.typing import NDArray
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLabel, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_st2msi.section import Section
 from napari_st2msi.viewer import layers
+from napari_st2msi.viewer.parts.buttons import tool
+from napari_st2msi.viewer.parts.words import Words
 
 _REST_MS = 200
 _CLICK_PX = 5
@@ -41,12 +43,9 @@ class SpotsChoice(QWidget):
         self.kind = QComboBox()
         for words, key in (("All spots", "all"), ("Drawn region", "region"), ("One spot", "spot")):
             self.kind.addItem(words, key)
-        self.draw = _button("Draw", "Draw a region on the canvas with the mouse held down")
-        self.pick = _button("Pick", "Click a spot on the canvas")
-        self.pick.setCheckable(True)
-        self.words = QLabel()
-        self.words.setProperty("role", "note")
-        self.words.setWordWrap(True)
+        self.draw = tool("Draw", "Draw a region on the canvas with the mouse held down")
+        self.pick = tool("Pick", "Click a spot on the canvas", checkable=True)
+        self.words = Words(role="note")
         row = QHBoxLayout()
         row.setContentsMargins(0, 0, 0, 0)
         row.addWidget(self.kind, 1)
@@ -214,11 +213,3 @@ def _inside(outline: NDArray[np.float64], kind: str, centres: NDArray[np.float64
     polygon = shapely.make_valid(shapely.Polygon(outline))
     shapely.prepare(polygon)
     return np.asarray(shapely.contains_xy(polygon, centres[:, 0], centres[:, 1]))
-
-
-def _button(text: str, tip: str) -> QToolButton:
-    button = QToolButton()
-    button.setText(text)
-    button.setToolTip(tip)
-    button.setProperty("role", "flat")
-    return button
