@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from napari_st2msi.errors import DataProblem, FileProblem
+from napari_st2msi.errors import DataProblem
+from napari_st2msi.io.text_table import cells, number, read_text
 from napari_st2msi.ions import ADDUCT_COLUMNS, FORMULA_COLUMNS, MZ_COLUMNS, NAME_COLUMNS, find_column
 
 
@@ -29,7 +29,7 @@ def mz_frame(mz: Sequence[float]) -> pd.DataFrame:
 
 
 def read_mz_table(path: Path) -> pd.DataFrame:
-    """Read ions from a CSV file (comma, semicolon or tab), as exported by annotation tools.
+    """Read ions from a CSV file (comma, semicolon or tab; decimal commas too), as exported by annotation tools.
 
     One column must be m/z (any of `ions.MZ_COLUMNS`, upper or lower case); names, formulas and adducts
     are taken where there are such columns. Lines before the header that begin with ``#`` are skipped.
@@ -43,31 +43,30 @@ def read_mz_table(path: Path) -> pd.DataFrame:
     Raises
     ------
     FileProblem
-        The file cannot be read.
+        The file cannot be read, or is empty.
     DataProblem
         There is no m/z column, it holds something else than positive numbers, or there are no rows.
     """
     rows = _rows(path)
     if not rows:
         raise DataProblem(f"'{path.name}' is empty. It needs a column of m/z and, if known, one of names.")
-    if _number(rows[0][0]) is not None:
+    if np.isfinite(_mz(rows[0][0])):
         rows = [["mz", "name", *[f"column {i}" for i in range(3, len(rows[0]) + 1)]][: len(rows[0])], *rows]
-    header = [title.strip() for title in rows[0]]
+    header = rows[0]
     column = find_column(header, MZ_COLUMNS)
     if column is None:
         raise DataProblem(
             f"'{path.name}' has no column of m/z. Name one 'mz' or 'm/z'; its columns are: {', '.join(header)[:200]}."
         )
-    table = {title: [row[i].strip() if i < len(row) else "" for row in rows[1:]] for i, title in enumerate(header)}
-    numbers = [_number(text) for text in table[column]]
-    bad = [text for text, number in zip(table[column], numbers, strict=True) if number is None]
+    table = {title: [row[i] if i < len(row) else "" for row in rows[1:]] for i, title in enumerate(header)}
+    values = np.array([_mz(text) for text in table[column]], dtype=float)
+    bad = [text for text, value in zip(table[column], values, strict=True) if np.isnan(value)]
     if bad:
-        advice = " Write decimals with a point." if any("," in text for text in bad) else ""
         raise DataProblem(
-            f"{len(bad):,} of {len(numbers):,} values in column '{column}' of '{path.name}' are not numbers "
-            f"(the first: '{bad[0][:40]}').{advice}"
+            f"{len(bad):,} of {len(values):,} values in column '{column}' of '{path.name}' are not numbers "
+            f"(the first: '{bad[0][:40]}')."
         )
-    frame = pd.DataFrame({"mz": np.array(numbers, dtype=float)})
+    frame = pd.DataFrame({"mz": values})
     frame["name"] = ""
     for target, wanted in (("name", NAME_COLUMNS), ("formula", FORMULA_COLUMNS), ("adduct", ADDUCT_COLUMNS)):
         found = find_column(header, wanted)
@@ -77,26 +76,16 @@ def read_mz_table(path: Path) -> pd.DataFrame:
 
 
 def _rows(path: Path) -> list[list[str]]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        text = path.read_text(encoding="latin-1")
-    except OSError as error:
-        raise FileProblem(f"The m/z table '{path}' cannot be read: {error.strerror or error}.") from error
-    lines = text.splitlines()
+    lines = read_text(path, "m/z").splitlines()
     while lines and (not lines[0].strip() or lines[0].lstrip().startswith("#")):
         lines.pop(0)
-    if not lines:
-        return []
-    separator = max(";\t,", key=lines[0].count)
-    return [row for row in csv.reader(lines, delimiter=separator) if any(cell.strip() for cell in row)]
+    return [row for row in cells("\n".join(lines)) if any(row)] if lines else []
 
 
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+def _mz(cell: str) -> float:
+    """Return the number in a cell, NaN where there is none."""
+    value = number(cell)
+    return float("nan") if value is None else value
 
 
 def _finish(frame: pd.DataFrame, what: str) -> pd.DataFrame:
