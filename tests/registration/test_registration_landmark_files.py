@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from anndata import AnnData
+from landmark_samples import plain_section, reread
 
 from napari_st2msi.errors import DataProblem, FileProblem, GeometryProblem, RecipeProblem
 from napari_st2msi.io.build import build_section, histology_element
@@ -28,21 +29,7 @@ SIZE = np.array([5000.0, 4000.0])
 
 @pytest.fixture(scope="module")
 def section() -> Section:
-    """50 × 40 pixels of 100 µm away from the origin; 4 × 4 mm of ST with a hires image at 2 µm a pixel."""
-    x, y = np.meshgrid(np.arange(50), np.arange(40))
-    spots = np.stack(np.meshgrid(np.arange(0, 4001, 500), np.arange(0, 4001, 500)), axis=-1).reshape(-1, 2)
-    made = build_section(
-        name="one",
-        st=AnnData(np.ones((len(spots), 1), np.float32)),
-        st_xy=spots.astype(float),
-        spot_diameter_um=55,
-        msi=AnnData(np.ones((2000, 1), np.float32), var=pd.DataFrame({"mz": [500.0]}, index=["mz500"])),
-        msi_xy=np.column_stack([x.ravel(), y.ravel()]) * 100.0 + CORNER,
-        pixel_size_um=100,
-        image=np.zeros((2000, 2000, 3), dtype=np.uint8),
-        image_to_um=np.diag([2.0, 2.0, 1.0]),
-    )
-    return made
+    return plain_section(CORNER)
 
 
 def drawn(seed: int, n: int = 9) -> Landmarks:
@@ -201,35 +188,31 @@ def test_pixels_where_the_columns_say_so(section: Section, tmp_path: Path, unit:
 
 
 def test_tables_that_cannot_be_used(section: Section, tmp_path: Path) -> None:
-    def of(text: str) -> Path:
-        (tmp_path / "a.csv").write_text(text)
-        return tmp_path / "a.csv"
-
     header = "id,msi_x_um,msi_y_um,st_x_um,st_y_um\n"
     good = "a,21000,4000,3,4\n"
     with pytest.raises(FileProblem, match="the file is empty"):
-        read_landmarks(section, of(" \n"))
+        reread(section, tmp_path, " \n")
     with pytest.raises(DataProblem, match="holds no landmarks"):
-        read_landmarks(section, of(header))
+        reread(section, tmp_path, header)
     with pytest.raises(DataProblem, match="has no header"):
-        read_landmarks(section, of("1,2,3,4\n5,6,7,8\n"))
+        reread(section, tmp_path, "1,2,3,4\n5,6,7,8\n")
     with pytest.raises(DataProblem, match="lacks the columns msi_y_um, st_y_um"):
-        read_landmarks(section, of("msi_x_um,st_x_um\n1,2\n"))
+        reread(section, tmp_path, "msi_x_um,st_x_um\n1,2\n")
     with pytest.raises(DataProblem, match="two columns for the same thing: 'msi_x_um' and 'x moving'"):
-        read_landmarks(section, of("msi_x_um,x moving,msi_y_um,st_x_um,st_y_um\n1,2,3,4,5\n"))
+        reread(section, tmp_path, "msi_x_um,x moving,msi_y_um,st_x_um,st_y_um\n1,2,3,4,5\n")
     with pytest.raises(DataProblem, match="different units"):
-        read_landmarks(section, of("msi_x_um,msi_y_px,st_x_um,st_y_um\n1,2,3,4\n"))
+        reread(section, tmp_path, "msi_x_um,msi_y_px,st_x_um,st_y_um\n1,2,3,4\n")
     with pytest.raises(DataProblem, match="'far left' is not a number"):
-        read_landmarks(section, of(header + "a,far left,2,3,4\n"))
+        reread(section, tmp_path, header + "a,far left,2,3,4\n")
     with pytest.raises(DataProblem, match="Landmark b has no position on the ST side"):
-        read_landmarks(section, of(header + good + "b,21500,4500,7\n"))
+        reread(section, tmp_path, header + good + "b,21500,4500,7\n")
     with pytest.raises(DataProblem, match=r"Landmarks a and b .* are the same pair"):
-        read_landmarks(section, of(header + good + good.replace("a", "b")))
-    (tmp_path / "a.csv").write_bytes(b"\x80\xff\x00binary")
+        reread(section, tmp_path, header + good + good.replace("a", "b"))
     with pytest.raises(FileProblem, match="not a text file"):
-        read_landmarks(section, tmp_path / "a.csv")
+        reread(section, tmp_path, b"\x80\xff\x00binary")
+    (tmp_path / "good.csv").write_text(header + good)
     with pytest.raises(FileProblem, match="is not of the format napari-st2msi landmarks"):
-        read_landmarks(section, of(header + good), "json")
+        read_landmarks(section, tmp_path / "good.csv", "json")
     with pytest.raises(FileProblem, match="cannot be read"):
         read_landmarks(section, tmp_path / "nowhere.csv")
 
@@ -284,15 +267,7 @@ def test_magpie_exchanged_or_without_hires_image(section: Section, tmp_path: Pat
     path.write_text("\n".join(["X_left,Y_left,X_right", *(",".join(cell[:3]) for cell in cells)]))
     with pytest.raises(DataProblem, match="no single column Y_right"):
         read_landmarks(section, path)
-    small = build_section(
-        name="small",
-        st=AnnData(np.ones((4, 1), np.float32)),
-        st_xy=np.array([[0, 0], [4000, 0], [0, 4000], [4000, 4000.0]]),
-        spot_diameter_um=55,
-        msi=section.msi,
-        msi_xy=np.asarray(section.msi.obsm["spatial"]),
-        pixel_size_um=100,
-    )
+    small = plain_section(CORNER, name="small", image=False)
     with pytest.raises(GeometryProblem, match=r"hires image.* unknown in section 'small'"):
         write_landmarks(small, drawn(8), path, "magpie")
 
@@ -345,11 +320,8 @@ def test_bigwarp_as_it_is_written(section: Section, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("extra", "depth"), [("", False), ("0,", False), ("", True), ("0,", True)])
 def test_bigwarp_of_other_versions_and_in_3d(section: Section, tmp_path: Path, extra: str, depth: bool) -> None:
     z = (",1", ",5") if depth else ("", "")
-    (tmp_path / "a.csv").write_text(
-        f"Pt-0,true,{extra}20100,3100{z[0]},10,20{z[0]}\nPt-1,true,{extra}24000,6500{z[1]},3900,3500{z[1]}\n"
-    )
-    notes: list[str] = []
-    found = read_landmarks(section, tmp_path / "a.csv", notes=notes)
+    content = f"Pt-0,true,{extra}20100,3100{z[0]},10,20{z[0]}\nPt-1,true,{extra}24000,6500{z[1]},3900,3500{z[1]}\n"
+    found, notes = reread(section, tmp_path, content)
     np.testing.assert_array_equal(found.fixed, [[10, 20], [3900, 3500]])
     assert notes == (["These landmarks are in 3D; their z is left out."] if depth else [])
 
@@ -398,16 +370,12 @@ def test_a_project_of_bigwarp(section: Section, tmp_path: Path) -> None:
 
 
 def test_bigwarp_that_is_damaged(section: Section, tmp_path: Path) -> None:
-    path = tmp_path / "a.csv"
-    path.write_text("Pt-0,true,1,2,3\n")
     with pytest.raises(DataProblem, match="has 5 columns"):
-        read_landmarks(section, path)
-    path.write_text("Pt-0,true,1,2,3,4\nPt-1,true,1,2,3\n")
+        reread(section, tmp_path, "Pt-0,true,1,2,3\n")
     with pytest.raises(DataProblem, match="line 2: 5 columns where the first line has 6"):
-        read_landmarks(section, path)
-    path.write_text("Pt-0,true,1,2,3,oops\n")
+        reread(section, tmp_path, "Pt-0,true,1,2,3,4\nPt-1,true,1,2,3\n")
     with pytest.raises(DataProblem, match="line 1: 'oops' is not a number"):
-        read_landmarks(section, path)
+        reread(section, tmp_path, "Pt-0,true,1,2,3,oops\n")
 
 
 # -- elastix ----------------------------------------------------------------------------------------

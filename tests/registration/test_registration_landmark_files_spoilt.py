@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from anndata import AnnData
+from landmark_samples import plain_section, reread
 
 from napari_st2msi.errors import DataProblem, FileProblem, GeometryProblem
-from napari_st2msi.io.build import build_section
 from napari_st2msi.io.one_file import write_texts
 from napari_st2msi.registration.landmark_files import elements, read_landmarks, write_landmarks
 from napari_st2msi.registration.landmark_files.found import unique
@@ -30,31 +29,12 @@ LANDMARKS = Landmarks(
 
 @pytest.fixture(scope="module")
 def section() -> Section:
-    """50 × 40 pixels of 100 µm, 4 × 4 mm of ST with a hires image at 2 µm a pixel."""
-    x, y = np.meshgrid(np.arange(50), np.arange(40))
-    spots = np.stack(np.meshgrid(np.arange(0, 4001, 500), np.arange(0, 4001, 500)), axis=-1).reshape(-1, 2)
-    return build_section(
-        name="one",
-        st=AnnData(np.ones((len(spots), 1), np.float32)),
-        st_xy=spots.astype(float),
-        spot_diameter_um=55,
-        msi=AnnData(np.ones((2000, 1), np.float32), var=pd.DataFrame({"mz": [500.0]}, index=["mz500"])),
-        msi_xy=np.column_stack([x.ravel(), y.ravel()]) * 100.0,
-        pixel_size_um=100,
-        image=np.zeros((2000, 2000, 3), dtype=np.uint8),
-        image_to_um=np.diag([2.0, 2.0, 1.0]),
-    )
+    return plain_section(np.zeros(2))
 
 
 def text(section: Section, folder: Path, format: str) -> str:
     suffix = ".json" if format == "json" else ".csv"
     return write_landmarks(section, LANDMARKS, folder / f"whole{suffix}", format)[0].read_text(encoding="utf-8")
-
-
-def reread(section: Section, folder: Path, content: str | bytes, name: str = "a.csv") -> tuple[Landmarks, list[str]]:
-    (folder / name).write_bytes(content.encode() if isinstance(content, str) else content)
-    notes: list[str] = []
-    return read_landmarks(section, folder / name, notes=notes), notes
 
 
 SPOILT = {
