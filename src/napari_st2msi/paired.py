@@ -14,6 +14,10 @@ from napari_st2msi.errors import DataProblem
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from scipy.sparse import csr_matrix
+
+#: Where the weights of a pairing lie in `obsm` of ions.
+WEIGHTS = "weights"
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class PairedDataset:
         Spots × ions (intensities, float). A row of NaN is a spot without MSI.
 
     `obs` of both has `section` (which section a spot belongs to), `coverage` (share of the spot's
-    area under pixels, 0 to 1) and `n_pixels` (how many pixels contributed).
+    area under pixels, 0 to 1) and `n_pixels` (how many pixels contributed). Where pixels were paired,
+    `ions.obsm["weights"]` has the (spots, pixels) weights, from which spots that share pixels are known.
 
     Raises
     ------
@@ -84,6 +89,19 @@ class PairedDataset:
         """(n,) whether a spot has any measured ion."""
         return ~np.isnan(dense(self.ions.X)).all(axis=1)
 
+    @property
+    def pixel_weights(self) -> csr_matrix | None:
+        """(n, pixels) which pixels the ions of each spot come from; None where that is not known."""
+        return self.ions.obsm.get(WEIGHTS)
+
+    def sharing_pixels(self, spots: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return (n,) which spots have a pixel in common with any of these; none where pixels are not known."""
+        weights = self.pixel_weights
+        if weights is None:
+            return np.zeros(len(self), dtype=bool)
+        touched = np.asarray(weights[spots].sum(axis=0)).ravel() > 0
+        return np.asarray(weights @ touched.astype(np.float64)).ravel() > 0
+
     def select(self, spots: NDArray[Any]) -> PairedDataset:
         """Return the spots chosen by a boolean mask or an array of positions."""
         return PairedDataset(self.genes[spots].copy(), self.ions[spots].copy())
@@ -101,6 +119,7 @@ class PairedDataset:
             Two parts share a section label, or no gene or no ion is in all of them.
         """
         import anndata
+        from scipy.sparse import block_diag, csr_matrix
 
         if len(parts) == 1:
             return parts[0]
@@ -118,7 +137,10 @@ class PairedDataset:
             if clash:
                 for piece, part in zip(pieces, parts, strict=True):
                     piece.obs_names = [f"{s}:{n}" for s, n in zip(part.sections, part.obs.index, strict=True)]
+            weights = [piece.obsm.pop(WEIGHTS, None) for piece in pieces]
             joined = anndata.concat(pieces, merge="first")
+            if what == "ions" and all(each is not None for each in weights):
+                joined.obsm[WEIGHTS] = csr_matrix(block_diag(weights))
             joined.obs["section"] = pd.Categorical(joined.obs["section"].astype(str))
             tables.append(joined)
         return cls(*tables)

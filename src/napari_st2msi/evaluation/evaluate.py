@@ -14,7 +14,7 @@ from napari_st2msi.errors import DataProblem
 from napari_st2msi.evaluation.conformal import Intervals, intervals_from, quarters
 from napari_st2msi.evaluation.metrics import MEASURES, Tally
 from napari_st2msi.evaluation.search import Search, search
-from napari_st2msi.evaluation.splits import Fold, SpatialBlocks, make_folds
+from napari_st2msi.evaluation.splits import Fold, Splits, make_splits
 from napari_st2msi.evaluation.verdict import SKILL, gain_over_position, verdicts
 from napari_st2msi.features.ions import IonScale
 from napari_st2msi.features.spatial import morans_i, neighbour_graph
@@ -141,7 +141,7 @@ def cross_validate(
     DataProblem
         No spot has measured ions, or values are missing, infinite or negative.
     RecipeProblem
-        The choices do not fit the data; see `napari_st2msi.evaluation.splits.make_folds`.
+        The choices do not fit the data; see `napari_st2msi.evaluation.splits.make_splits`.
     ModelProblem
         A fold has too few spots to learn from.
     """
@@ -150,7 +150,8 @@ def cross_validate(
     names = list(dict.fromkeys([recipe.model.name, *BASELINES]))
     classes = {name: model_class(name) for name in names}
     paired, dropped = covered_spots(paired)
-    folds = make_folds(paired, recipe.evaluation)
+    splits = make_splits(paired, recipe, context=context)
+    folds = splits.folds
     whole = IonScale(recipe.ions).fit(paired.ions)
     learnable = whole.learnable_.copy()
     tallies = {name: Tally(paired.ions.n_vars, recipe.model.threshold) for name in names}
@@ -188,7 +189,7 @@ def cross_validate(
     table.index = paired.ions.var_names
     for column, values in _descriptors(paired, whole, table, learnable, recipe).items():
         table["ion", column] = values
-    protocol = _protocol(paired, recipe, folds, dropped)
+    protocol = _protocol(paired, recipe, splits, dropped)
     intervals = None
     if recipe.intervals.make_intervals != "never":
         intervals, lower, upper = intervals_from(
@@ -220,7 +221,13 @@ def cross_validate(
 
 def held_out_words(recipe: Recipe) -> str:
     """Say what a recipe holds out."""
-    ways = {"blocks": "blocks of tissue", "random": "single spots at random"}
+    ways = {
+        "blocks": "blocks of tissue",
+        "knndm": "pieces of tissue",
+        "tissue_halves": "halves of sections",
+        "random": "single spots at random",
+        "half": "random halves of the spots",
+    }
     return ways.get(recipe.evaluation.protocol, f"each '{recipe.evaluation.group}'")
 
 
@@ -289,30 +296,12 @@ def _flat(table: pd.DataFrame, model: str) -> pd.DataFrame:
     return pd.DataFrame(columns).infer_objects()
 
 
-def _protocol(paired: PairedDataset, recipe: Recipe, folds: list[Fold], dropped: int) -> dict[str, Any]:
-    choices, n_folds = recipe.evaluation, len(folds)
-    facts: dict[str, Any] = {"protocol": choices.protocol, "n_folds": n_folds, "n_without_ions": dropped}
-    if choices.protocol == "blocks":
-        blocks = SpatialBlocks(choices.n_folds, choices.block_um, choices.buffer_um, choices.seed)
-        side, buffer = blocks.sizes(paired.xy, paired.sections)
-        facts |= {"block_um": float(side), "buffer_um": float(buffer)}
-        facts["note"] = (
-            f"Squares of {side:,.0f} µm were held out in {n_folds} folds; "
-            f"spots within {buffer:,.0f} µm of a held-out spot did not train."
-        )
-    elif choices.protocol == "random":
-        facts["note"] = (
-            f"Single spots were held out at random in {n_folds} folds. The spots around each of them trained, and "
-            "neighbours resemble each other: these scores flatter every model that recognises a place, and do not say "
-            "what a model does on tissue it has not seen."
-        )
-    else:
-        facts["group"] = choices.group
-        facts["note"] = f"Each '{choices.group}' was held out in turn, {n_folds} in all."
+def _protocol(paired: PairedDataset, recipe: Recipe, splits: Splits, dropped: int) -> dict[str, Any]:
+    facts: dict[str, Any] = {**splits.facts, "n_without_ions": dropped}
     if dropped:
         facts["note"] += f" {dropped:,} spots without measured ions were left out."
     # By how many sections a fold chooses its penalties: with fewer than three, also or only by blocks of tissue.
-    facts["training_sections"] = min(len(np.unique(paired.sections[fold.train])) for fold in folds)
+    facts["training_sections"] = min(len(np.unique(paired.sections[fold.train])) for fold in splits.folds)
     facts["scale"] = "log1p" if recipe.ions.log1p else "measured"
     facts["gain"] = "R² above the best of training mean, coordinates and position"
     return facts

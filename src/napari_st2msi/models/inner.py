@@ -85,7 +85,7 @@ def block_folds(train: PairedDataset) -> list[InnerFold]:
     folds = []
     for number in range(N_FOLDS):
         held = fold == number
-        fit = outside_buffer(train.xy, train.sections, held, buffer)
+        fit = outside_buffer(train.xy, train.sections, held, buffer) & ~train.sharing_pixels(np.flatnonzero(held))
         if held.any() and fit.any():
             folds.append(InnerFold(np.flatnonzero(fit), np.flatnonzero(held)))
     return folds if len(folds) > 1 else []

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import DataProblem, GeometryProblem
-from napari_st2msi.paired import PairedDataset
+from napari_st2msi.paired import WEIGHTS, PairedDataset
 from napari_st2msi.pairing.advice import warnings_for, why_apart
 from napari_st2msi.pairing.aggregate import aggregate, measured_pixels
 from napari_st2msi.pairing.weights import BY_AREA, pair_weights
@@ -118,7 +118,7 @@ def pair_section(
     if missing:
         notes += (f"{missing:,} of {len(measured):,} MSI pixels have no values (NaN) and count as not measured.",)
     return PairingResult(
-        dataset=_dataset(st, msi.var, ions, coverage, n_pixels, kept),
+        dataset=_dataset(st, msi.var, ions, weights, coverage, kept),
         weights=weights,
         coverage=coverage,
         kept=kept,
@@ -146,7 +146,7 @@ def keep(section: Section, result: PairingResult) -> None:
         X=ions.X,
         obs=genes.obs[[region, key, "section", *(c for c in _COLUMNS if c in genes.obs)]].copy(),
         var=ions.var.copy(),
-        obsm={"spatial": result.dataset.xy, "weights": result.weights[result.kept]},
+        obsm={"spatial": result.dataset.xy, WEIGHTS: ions.obsm[WEIGHTS]},
         uns={"pairing": result.choices.model_dump(exclude_none=True)},
     )
     element = section.roles.st_element
@@ -186,7 +186,8 @@ def stored(section: Section) -> PairedDataset:
             genes.obs[column] = ions.obs[column].to_numpy()
     from anndata import AnnData
 
-    values = AnnData(X=ions.X, obs=genes.obs.copy(), var=ions.var.copy(), obsm={"spatial": genes.obsm["spatial"]})
+    places = {"spatial": genes.obsm["spatial"]} | ({WEIGHTS: ions.obsm[WEIGHTS]} if WEIGHTS in ions.obsm else {})
+    values = AnnData(X=ions.X, obs=genes.obs.copy(), var=ions.var.copy(), obsm=places)
     return PairedDataset(genes, values)
 
 
@@ -201,9 +202,9 @@ def stored_weights(section: Section) -> csr_matrix:
     from scipy.sparse import csr_matrix
 
     ions = _own_rows(section)
-    if "weights" not in ions.obsm:
+    if WEIGHTS not in ions.obsm:
         raise DataProblem(f"Section '{section.name}' came already paired: which pixels its spots had is unknown.")
-    return csr_matrix(ions.obsm["weights"])
+    return csr_matrix(ions.obsm[WEIGHTS])
 
 
 def stale(section: Section) -> str | None:
@@ -217,7 +218,7 @@ def stale(section: Section) -> str | None:
     if np.shape(before) != (3, 3):
         return "Nothing says how MSI lay over ST when they were paired. Pair again."
     ions = _own_rows(section)
-    if "weights" in ions.obsm and ions.obsm["weights"].shape[1] != section.msi.n_obs:
+    if WEIGHTS in ions.obsm and ions.obsm[WEIGHTS].shape[1] != section.msi.n_obs:
         return "The MSI pixels are others than when they were paired. Pair again."
     xy = np.column_stack([section.msi.obsm["spatial"], np.ones(section.msi.n_obs)])
     moved = np.linalg.norm(xy @ (now - np.asarray(before, dtype=float))[:2].T, axis=1).max()
@@ -297,16 +298,17 @@ def _dataset(
     st: AnnData,
     ions: pd.DataFrame,
     values: NDArray[np.floating],
+    weights: csr_matrix,
     coverage: NDArray[np.float64],
-    n_pixels: NDArray[np.integer[Any]],
     kept: NDArray[np.bool_],
 ) -> PairedDataset:
     from anndata import AnnData
 
     genes = st[kept].copy()
     genes.obs["coverage"] = coverage[kept]
-    genes.obs["n_pixels"] = n_pixels[kept].astype(np.int64)
-    table = AnnData(X=values[kept], obs=genes.obs.copy(), var=ions.copy(), obsm={"spatial": genes.obsm["spatial"]})
+    genes.obs["n_pixels"] = np.diff(weights.indptr)[kept].astype(np.int64)
+    places = {"spatial": genes.obsm["spatial"], WEIGHTS: weights[kept]}
+    table = AnnData(X=values[kept], obs=genes.obs.copy(), var=ions.copy(), obsm=places)
     return PairedDataset(genes, table)
 
 

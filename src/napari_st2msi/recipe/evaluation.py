@@ -12,26 +12,39 @@ from napari_st2msi.recipe.choices import Choices
 class Evaluation(Choices):
     """How skill is measured: always on spots that the model did not see."""
 
-    protocol: Literal["blocks", "leave_group_out", "random"] = Field(
+    protocol: Literal["blocks", "leave_group_out", "knndm", "tissue_halves", "random", "half"] = Field(
         "blocks",
         title="Held out",
         description="blocks: squares of tissue with a buffer around them; "
-        "leave_group_out: whole sections, donors or regions; random: single spots, whose neighbours then train: for "
-        "comparison only, such scores are flattered.",
+        "leave_group_out: whole sections, donors or regions; knndm: pieces of tissue that lie as far from training "
+        "spots as spots without ions lie from measured ones; tissue_halves: half of each section, with a buffer; "
+        "random: single spots, whose neighbours then train; half: a random half of the spots. Scores of the last two "
+        "are flattered: for comparison only.",
     )
     group: str = Field(
         "section", title="Group", description="For 'leave_group_out': the column of obs that names the group."
     )
     n_folds: int = Field(
-        5, ge=2, le=50, title="Folds", description="For 'blocks' and 'random': into how many folds they go."
+        5, ge=2, le=50, title="Folds", description="For 'blocks', 'knndm' and 'random': into how many folds they go."
     )
-    block_um: float | None = Field(
-        None, gt=0, title="Block side (µm)", description="Empty: an eighth of the tissue's longer side."
+    blocks_by: Literal["tissue", "variogram"] = Field(
+        "tissue",
+        title="Blocks by",
+        description="tissue: sides of an eighth of the tissue, a narrow buffer; variogram: sides and buffer as wide as "
+        "ions resemble themselves, with what features and pixels reach, as far as enough spots are left to train.",
     )
+    block_um: float | None = Field(None, gt=0, title="Block side (µm)", description="Empty: as 'Blocks by' says.")
     buffer_um: float | None = Field(
         None,
         ge=0,
         title="Buffer (µm)",
-        description="Training spots nearer than this to a held-out spot are left out. Empty: 1.5 spot pitches.",
+        description="For 'blocks' and 'tissue_halves': training spots nearer than this to a held-out spot are left "
+        "out. Empty: 1.5 spot pitches, or by the variogram.",
+    )
+    distance_um: float | None = Field(
+        None,
+        ge=0,
+        title="Distance to predict at (µm)",
+        description="For 'knndm': how far predicted spots will lie from measured ones. Empty: as those without ions.",
     )
     seed: int = Field(0, ge=0, title="Seed", description="Of the assignment of blocks or spots to folds.")

@@ -168,9 +168,14 @@ def held_out(evaluation: Evaluation) -> str:
     protocol = evaluation.protocol
     if protocol["protocol"] == "leave_group_out":
         return f"one {protocol['group']} held out at a time"
-    if protocol["protocol"] == "random":
-        return f"random spots held out in {protocol['n_folds']} folds, which flatters"
-    return f"blocks of {protocol['block_um']:,.0f} µm held out in {protocol['n_folds']} folds"
+    folds = f"held out in {protocol['n_folds']} folds"
+    return {
+        "random": f"random spots {folds}, which flatters",
+        "half": "a random half of the spots held out at a time, which flatters",
+        "tissue_halves": "half of each section held out at a time",
+        "knndm": f"pieces of tissue {folds} by distance",
+        "blocks": f"blocks of {protocol.get('block_um', 0):,.0f} µm {folds}",
+    }[protocol["protocol"]]
 
 
 def model_words(evaluation: Evaluation) -> str:
@@ -333,7 +338,7 @@ def _protocol(evaluation: Evaluation) -> str:
     protocol = evaluation.protocol
     if protocol["protocol"] == "leave_group_out":
         why = "No value in this report comes from a model that saw the spot, or any other spot of its group."
-    elif protocol["protocol"] == "random":
+    elif protocol["protocol"] in ("random", "half"):
         why = "Hold out blocks of tissue or whole sections for scores to rely on."
     else:
         why = "Random folds would let a model look at the neighbours of every spot, and reward it for smoothness."

@@ -70,9 +70,9 @@ def limits(model: Any) -> list[str]:
     protocol = (model.summary or {}).get("protocol", {}).get("protocol")
     if protocol is None:
         lines.append("Its skill was not measured. Do not rely on any of its images before it is.")
-    elif protocol == "random":
+    elif protocol in ("random", "half"):
         lines.append("Its skill was measured on random spots, which flatters: real skill is lower.")
-    elif protocol == "blocks":
+    elif protocol != "leave_group_out":
         lines.append("Its skill was measured on other blocks of the same sections, not on another section.")
     lines += [
         "Other tissues, species, stages or treatments than in training, other chemistry of capture or other panels of "

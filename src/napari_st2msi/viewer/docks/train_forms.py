@@ -57,6 +57,12 @@ def protocol_in_words(protocol: Protocol) -> str:
         return f"each {protocol.group} in turn"
     if protocol.protocol == "random":
         return f"random spots in {protocol.n_folds} folds, flattered"
+    if protocol.protocol == "half":
+        return "random halves, flattered"
+    if protocol.protocol == "tissue_halves":
+        return "halves of each section"
+    if protocol.protocol == "knndm":
+        return f"matched distances in {protocol.n_folds} folds"
     side = "" if protocol.block_um is None else f" of {protocol.block_um:g} µm"
     return f"blocks{side} in {protocol.n_folds} folds"
 
@@ -158,8 +164,11 @@ MODEL_SHOWN: dict[str, Callable[[Mapping[str, Any]], bool]] = {
 #: When a choice about what is held out matters.
 _PROTOCOL_SHOWN: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "group": lambda chosen: chosen["protocol"] == "leave_group_out",
-    **dict.fromkeys(("n_folds", "seed"), lambda chosen: chosen["protocol"] != "leave_group_out"),
-    **dict.fromkeys(("block_um", "buffer_um"), lambda chosen: chosen["protocol"] == "blocks"),
+    "n_folds": lambda chosen: chosen["protocol"] in ("blocks", "knndm", "random"),
+    "seed": lambda chosen: chosen["protocol"] in ("blocks", "knndm", "random", "half"),
+    **dict.fromkeys(("blocks_by", "block_um"), lambda chosen: chosen["protocol"] == "blocks"),
+    "buffer_um": lambda chosen: chosen["protocol"] in ("blocks", "tissue_halves"),
+    "distance_um": lambda chosen: chosen["protocol"] == "knndm",
 }
 _INTERVALS_SHOWN: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "level": lambda chosen: chosen["make_intervals"] != "never",
