@@ -83,13 +83,13 @@ def outlines_of(element: Any, instances: NDArray[Any], matrix: NDArray[np.float6
             scale = _scale(matrix, name)
             centres = np.column_stack([geometry.x, geometry.y]).astype(float)
             radius = element["radius"].to_numpy(dtype=float)[rows] * scale
-            return Outlines(_apply(matrix, centres), radius=radius)
+            return Outlines(map_points(matrix, centres), radius=radius)
         return _polygons(geometry, matrix)
     if model is PointsModel:
         frame = element[["x", "y"]].compute()
         rows = _positions(frame.index, instances, name)
-        return Outlines(_apply(matrix, frame.to_numpy(dtype=float)[rows]))
-    return Outlines(_apply(matrix, _label_centres(element, instances, name)))
+        return Outlines(map_points(matrix, frame.to_numpy(dtype=float)[rows]))
+    return Outlines(map_points(matrix, _label_centres(element, instances, name)))
 
 
 def squares(centres: NDArray[np.float64], side: float | tuple[float, float]) -> NDArray[np.float64]:
@@ -111,8 +111,9 @@ def _positions(index: pd.Index, instances: NDArray[Any], name: str) -> NDArray[n
     return np.asarray(rows, dtype=np.int64)
 
 
-def _apply(matrix: NDArray[np.float64], xy: NDArray[np.float64]) -> NDArray[np.float64]:
-    return xy @ matrix[:2, :2].T + matrix[:2, 2]
+def map_points(matrix: NDArray[np.floating], xy: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return where a (3, 3) affine brings points, (..., 2) float64."""
+    return np.asarray(xy @ matrix[:2, :2].T + matrix[:2, 2], dtype=np.float64)
 
 
 def _scale(matrix: NDArray[np.float64], name: str) -> float:
@@ -141,7 +142,7 @@ def _polygons(geometry: Any, matrix: NDArray[np.float64]) -> Outlines:
     first = np.concatenate([[0], np.cumsum(count)[:-1]])
     # The last coordinate of a ring repeats the first; short rings repeat their last corner.
     step = np.minimum(np.arange(count.max() - 1)[None, :], count[:, None] - 2)
-    corners = _apply(matrix, coordinates[first[:, None] + step].reshape(-1, 2)).reshape(*step.shape, 2)
+    corners = map_points(matrix, coordinates[first[:, None] + step].reshape(-1, 2)).reshape(*step.shape, 2)
     return Outlines(_centroids(corners), corners=corners)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from napari_st2msi.errors import GeometryProblem
-from napari_st2msi.registration.raster import neighbour_distance, rasterise
+from napari_st2msi.registration.raster import bin_means, binned, neighbour_distance, rasterise
 from napari_st2msi.shapes import Outlines, squares
 
 
@@ -44,3 +44,12 @@ def test_nothing_to_draw_is_said() -> None:
         rasterise(Outlines(np.zeros((0, 2))), np.zeros(0))
     with pytest.raises(GeometryProblem, match="no positions"):
         rasterise(Outlines(np.array([[np.nan, 0.0]])), np.zeros(1))
+
+
+def test_points_of_a_square_are_taken_together() -> None:
+    xy = np.array([[-5.0, 3], [-1, 4], [26, 3], [-4, 40]])
+    square = binned(xy, 10.0)
+    assert square[0] == square[1]
+    assert sorted(set(square.tolist())) == [0, 1, 2]
+    means = bin_means(np.column_stack([xy, [1.0, 3, 5, 7]]), square)
+    np.testing.assert_allclose(means[square], [[-3, 3.5, 2], [-3, 3.5, 2], [26, 3, 5], [-4, 40, 7]])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from napari_st2msi.errors import DataProblem
 from napari_st2msi.section import MSI_SYSTEM, SYSTEM
+from napari_st2msi.shapes import map_points
 
 if TYPE_CHECKING:
     from spatialdata import SpatialData
@@ -83,5 +84,5 @@ def _in_um(points: Any, system: str) -> pd.DataFrame:
     if "id" not in frame or not frame["id"].is_unique or system not in known:
         raise DataProblem("The landmarks in this file have no ids or no coordinate system, so they cannot be used.")
     matrix = np.asarray(known[system].to_affine_matrix(("x", "y"), ("x", "y")), dtype=float)
-    xy = frame[["x", "y"]].to_numpy(dtype=float) @ matrix[:2, :2].T + matrix[:2, 2]
+    xy = map_points(matrix, frame[["x", "y"]].to_numpy(dtype=float))
     return pd.DataFrame(xy, columns=["x", "y"], index=pd.Index(frame["id"]))

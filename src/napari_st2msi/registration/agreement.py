@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_st2msi.progress import Progress, check, never
-from napari_st2msi.registration.raster import neighbour_distance
+from napari_st2msi.registration.raster import bin_means, binned, neighbour_distance
 
 #: The window is a Gaussian with this many lengths as deviation, cut at twice that.
 _WINDOW = 2.0
@@ -151,14 +151,8 @@ def _places(
     """Take spots that are much finer than the length together; return their place, and means over places."""
     if neighbour_distance(xy) >= length / 2:
         return np.arange(len(xy)), xy, moving, genes
-    _, place = np.unique(np.floor(xy / (length / 2)).astype(np.int64), axis=0, return_inverse=True)
-    place = place.ravel()
-    number = np.bincount(place)[:, None]
-
-    def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.column_stack([np.bincount(place, weights=column) for column in values.T]) / number
-
-    return place, mean(xy), mean(moving), mean(genes)
+    place = binned(xy, length / 2)
+    return place, bin_means(xy, place), bin_means(moving, place), bin_means(genes, place)
 
 
 def _nearest(tree: Any, xy: NDArray[np.float64], within: float) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from napari_st2msi.errors import GeometryProblem
 from napari_st2msi.features.threads import threads_for
 from napari_st2msi.progress import Cancelled, Progress, check, never
+from napari_st2msi.registration.advice import folded
 from napari_st2msi.registration.fit import fit
 from napari_st2msi.registration.intensity import AFFINE, COARSE, FREE_FORM, Refined, held_out_gain, refine
 from napari_st2msi.registration.landmarks import Landmarks
@@ -266,8 +267,7 @@ class _Job:
         return bool(one.difference_um(other, self.fixed.xy).mean() > APART * self.fixed.size_um)
 
     def folds(self, placement: Placement) -> bool:
-        determinant = np.linalg.det(placement.transform(self.fixed.xy).jacobian(self.tissue))
-        return bool((determinant * np.sign(np.median(determinant)) <= 0).any())
+        return folded(placement.transform(self.fixed.xy), self.tissue) > 0
 
     @property
     def tissue(self) -> NDArray[np.float64]:

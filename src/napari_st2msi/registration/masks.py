@@ -14,6 +14,7 @@ from napari_st2msi.registration.histology import histology_image
 from napari_st2msi.registration.raster import rasterise
 from napari_st2msi.registration.transforms import Transform
 from napari_st2msi.section import MSI_SYSTEM, Section
+from napari_st2msi.shapes import map_points
 
 #: Of the variance, what two classes must explain to be two things and not one that varies.
 _SEPARATE = 0.6
@@ -39,7 +40,7 @@ class Mask:
     def at(self, xy: NDArray[np.floating]) -> NDArray[np.bool_]:
         """Return (n,) whether (n, 2) points in µm lie on tissue."""
         back = np.linalg.inv(self.to_um)
-        column, row = np.rint(np.nan_to_num(xy @ back[:2, :2].T + back[:2, 2], nan=-1e9)).T.astype(np.int64)
+        column, row = np.rint(np.nan_to_num(map_points(back, xy), nan=-1e9)).T.astype(np.int64)
         height, width = self.image.shape
         inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
         found = np.zeros(len(xy), dtype=bool)
@@ -50,7 +51,7 @@ class Mask:
     def centres(self) -> NDArray[np.float64]:
         """(m, 2) µm: the middle of each pixel on tissue."""
         row, column = np.nonzero(self.image)
-        return np.asarray(np.column_stack([column, row]) @ self.to_um[:2, :2].T + self.to_um[:2, 2])
+        return map_points(self.to_um, np.column_stack([column, row]))
 
 
 def spots_on_tissue(section: Section) -> NDArray[np.bool_]:
@@ -155,7 +156,7 @@ def dice(section: Section, transform: Transform, st: Mask | None = None, msi: Ma
     msi = msi_mask(section) if msi is None else msi
     image, to_um = rasterise(section.pixels(MSI_SYSTEM), np.ones(section.msi.n_obs))
     row, column = np.nonzero(np.isfinite(image))
-    xy = np.column_stack([column, row]) @ to_um[:2, :2].T + to_um[:2, 2]
+    xy = map_points(to_um, np.column_stack([column, row]))
     here, there = msi.at(xy), st.at(transform.forward(xy))
     return float(2 * (here & there).sum() / max(int(here.sum() + there.sum()), 1))
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from napari_st2msi.features.threads import threads_for
 from napari_st2msi.registration.transforms.base import Transform
 from napari_st2msi.registration.views import View
+from napari_st2msi.shapes import map_points
 
 Mode = Literal["blend", "checkerboard", "swipe"]
 
@@ -54,7 +55,7 @@ class Overlay:
         self.transform = transform
         rows, columns = fixed.image.shape[:2]
         edges = np.array([[-0.5, -0.5], [columns - 0.5, -0.5], [-0.5, rows - 0.5], [columns - 0.5, rows - 0.5]])
-        corners = _apply(fixed.to_um, edges)
+        corners = map_points(fixed.to_um, edges)
         low, high = corners.min(axis=0), corners.max(axis=0)
         self.pitch_um = float((high - low).max()) / longest
         width, height = np.maximum(1, np.rint((high - low) / self.pitch_um)).astype(int)
@@ -128,8 +129,10 @@ class Overlay:
 
     def _pixels_of_msi(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return column and row in the picture of the MSI for every pixel of this one."""
-        um = _apply(self.to_um, np.stack(np.meshgrid(self._columns.at, self._rows.at), axis=-1).reshape(-1, 2))
-        nodes = _apply(self._to_pixel, self.transform.inverse(um)).reshape(len(self._rows.at), len(self._columns.at), 2)
+        um = map_points(self.to_um, np.stack(np.meshgrid(self._columns.at, self._rows.at), axis=-1).reshape(-1, 2))
+        nodes = map_points(self._to_pixel, self.transform.inverse(um)).reshape(
+            len(self._rows.at), len(self._columns.at), 2
+        )
         known: NDArray[Any] = np.asarray(np.isfinite(nodes).all(axis=2))
         # Beyond the horizon of a projective transform or in a fold there is no answer. A cubic would carry what is
         # put there far around; straight lines keep it to the cells beside.
@@ -193,7 +196,3 @@ def rgba_of(view: View, colormap: str = "viridis") -> NDArray[np.uint8]:
     colours = table[level]
     colours[~there] = 0
     return np.asarray(colours)
-
-
-def _apply(matrix: NDArray[Any], xy: NDArray[Any]) -> NDArray[np.float64]:
-    return np.asarray(xy @ matrix[:2, :2].T + matrix[:2, 2], dtype=np.float64)

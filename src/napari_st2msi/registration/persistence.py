@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_st2msi.errors import FileProblem, GeometryProblem
 from napari_st2msi.io.landmarks import landmark_elements
@@ -71,7 +70,7 @@ def apply(section: Section, registration: Registration) -> None:
 
     pixels = _with_extent(section)
     transform = registration.transform
-    matrix = _matrix_of(transform, pixels.centres)
+    matrix = transform.nearest_affine(pixels.centres)
     warped = None if transform.matrix is not None else _warped(section, pixels, transform)
     landmarks = registration.landmarks
     points = landmark_elements(landmarks.ids, landmarks.moving, landmarks.fixed) if len(landmarks) else {}
@@ -166,12 +165,6 @@ def _with_extent(section: Section) -> Outlines:
         corners = squares(np.zeros((len(pixels), 2)), 2.0) * pixels.radius[:, None, None] + pixels.centres[:, None]
         return Outlines(pixels.centres, corners=corners)
     return pixels
-
-
-def _matrix_of(transform: Transform, centres: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the affine that stands for a transform among readers that know nothing else."""
-    matrix = transform.matrix
-    return transform.nearest_affine(centres) if matrix is None else matrix
 
 
 def _warped(section: Section, pixels: Outlines, transform: Transform) -> Any:

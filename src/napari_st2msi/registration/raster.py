@@ -81,3 +81,15 @@ def neighbour_distance(xy: NDArray[np.floating]) -> float:
         return 0.0
     some = xy[:: max(1, len(xy) // 20_000)]
     return float(np.median(cKDTree(xy).query(some, k=2)[0][:, 1]))
+
+
+def binned(xy: NDArray[np.floating], side: float) -> NDArray[np.int64]:
+    """Return (n,) which square of a given side each of (n, 2) points lies in, counted over those that are not empty."""
+    square = np.floor((xy - xy.min(axis=0)) / side).astype(np.int64)
+    return np.asarray(np.unique(square, axis=0, return_inverse=True)[1], dtype=np.int64).ravel()
+
+
+def bin_means(values: NDArray[np.floating], square: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return (squares, k) means of (n, k) values over the points of each square."""
+    sums = np.column_stack([np.bincount(square, weights=column) for column in values.T])
+    return np.asarray(sums / np.bincount(square)[:, None])

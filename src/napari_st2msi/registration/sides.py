@@ -14,8 +14,9 @@ from napari_st2msi.registration.components import gene_components, ion_component
 from napari_st2msi.registration.histology import histology_image, stain_features
 from napari_st2msi.registration.masks import Mask, msi_tissue, spots_on_tissue, st_mask
 from napari_st2msi.registration.mutual_information import Channels
-from napari_st2msi.registration.raster import neighbour_distance, rasterise
+from napari_st2msi.registration.raster import bin_means, binned, neighbour_distance, rasterise
 from napari_st2msi.section import MSI_SYSTEM, Section
+from napari_st2msi.shapes import map_points
 
 #: Components that are looked at on either side.
 N_COMPONENTS = 20
@@ -93,8 +94,7 @@ class MovingSide:
 
     def centres(self, which: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Return (m, 2) µm: the middle of the chosen pixels of the image."""
-        row, column = np.nonzero(which)
-        return np.asarray(np.column_stack([column, row]) @ self.to_um[:2, :2].T + self.to_um[:2, 2])
+        return Mask(which, self.to_um).centres
 
     def channels(self, count: int, blur_um: float, *, on_glass: bool) -> Channels:
         """Return the first `count` features, blurred by a Gaussian of deviation `blur_um`.
@@ -163,7 +163,8 @@ def fixed_side(
     pitch = neighbour_distance(xy)
     if len(xy) > _PLACES:
         pitch = float(np.sqrt(np.prod(np.ptp(xy, axis=0)) / _PLACES))
-        xy, values = _together(xy, values, pitch)
+        square = binned(xy, pitch)
+        xy, values = bin_means(xy, square), bin_means(values, square)
     aperture = max(spots.diameter or pitch, 0.5 * pitch)
     return FixedSide(xy, _standardised(values), pitch, aperture, False, mask, stain)
 
@@ -270,7 +271,7 @@ def _from_histology(section: Section) -> FixedSide:
     step = max(1, round(float(np.sqrt(image.shape[0] * image.shape[1] / _PLACES))))
     features = stain_features(image, step / 2)[step // 2 :: step, step // 2 :: step]
     row, column = np.meshgrid(*(np.arange(n) * step + step // 2 for n in features.shape[:2]), indexing="ij")
-    xy = np.column_stack([column.ravel(), row.ravel()]) @ to_um[:2, :2].T + to_um[:2, 2]
+    xy = map_points(to_um, np.column_stack([column.ravel(), row.ravel()]))
     values = features.reshape(len(xy), -1).astype(np.float64)
     pitch = step * float(np.sqrt(abs(np.linalg.det(to_um[:2, :2]))))
     return FixedSide(xy, _principal(_standardised(values)), pitch, pitch, True, st_mask(section))
@@ -284,7 +285,7 @@ def _stain_at(section: Section, xy: NDArray[np.float64], cancelled: Callable[[],
     image, to_um = histology_image(section)
     check(cancelled)
     back = np.linalg.inv(to_um)
-    column, row = np.rint(xy @ back[:2, :2].T + back[:2, 2]).T.astype(np.int64)
+    column, row = np.rint(map_points(back, xy)).T.astype(np.int64)
     inside = (column >= 0) & (column < image.shape[1]) & (row >= 0) & (row < image.shape[0])
     if inside.mean() < 0.98:
         return nothing
@@ -308,14 +309,3 @@ def _principal(values: NDArray[np.float64]) -> NDArray[np.float64]:
     size, directions = np.linalg.eigh(values.T @ values / len(values))
     kept = size[::-1] > 0.01 * size.max()
     return _standardised(values @ directions[:, ::-1][:, kept])
-
-
-def _together(
-    xy: NDArray[np.float64], values: NDArray[np.float64], side: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return mean positions and values of what lies in the same square."""
-    cell = np.floor((xy - xy.min(axis=0)) / side).astype(np.int64)
-    _, owner, count = np.unique(cell, axis=0, return_inverse=True, return_counts=True)
-    both = np.hstack([xy, values])
-    sums = np.stack([np.bincount(owner.ravel(), column) for column in both.T], axis=1) / count[:, None]
-    return sums[:, :2], sums[:, 2:]

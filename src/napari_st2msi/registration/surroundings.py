@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_st2msi.registration.raster import neighbour_distance
 from napari_st2msi.section import MSI_SYSTEM, SYSTEM, Section
 
 #: Points at which folds and influence are looked for: more would only take time.
@@ -41,7 +42,7 @@ def surroundings(section: Section) -> Surroundings:
     pitch, parts = None, []
     if section.has_st:
         spots = section.spots.centres
-        pitch = _pitch(spots)
+        pitch = neighbour_distance(spots) or None
         parts.append(_some(spots))
     if section.roles.image is not None:
         parts.append(_corners(section, section.roles.image))
@@ -55,15 +56,6 @@ def _some(xy: NDArray[np.floating]) -> NDArray[np.float64]:
     along = xy @ directions.T
     ends = np.concatenate([along.argmin(axis=0), along.argmax(axis=0)])
     return xy[np.unique(np.concatenate([np.arange(0, len(xy), -(-len(xy) // _POINTS)), ends]))]
-
-
-def _pitch(xy: NDArray[np.floating]) -> float | None:
-    """Return the median distance to the nearest neighbour."""
-    if len(xy) < 2:
-        return None
-    from scipy.spatial import cKDTree
-
-    return float(np.median(cKDTree(xy).query(_some(xy), k=2)[0][:, 1]))
 
 
 def _corners(section: Section, image: str) -> NDArray[np.float64]:

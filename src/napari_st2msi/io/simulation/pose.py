@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_st2msi.io.simulation.fields import Fields
+from napari_st2msi.shapes import map_points
 
 #: The warp never changes a length by more than this share, so it cannot fold.
 STEEPEST = 0.4
@@ -33,7 +34,7 @@ class Pose:
 
     def to_st(self, msi_xy: NDArray[np.float64]) -> NDArray[np.float64]:
         """Map (..., 2) points from MSI to ST."""
-        straight = msi_xy @ self.matrix[:2, :2].T + self.matrix[:2, 2]
+        straight = map_points(self.matrix, msi_xy)
         return straight + self._displacement(straight)
 
     def to_msi(self, st_xy: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -44,7 +45,7 @@ class Pose:
         for _ in range(0 if self.warp is None else 24):
             straight = st_xy - self._displacement(straight)
         inverse = np.linalg.inv(self.matrix)
-        return straight @ inverse[:2, :2].T + inverse[:2, 2]
+        return map_points(inverse, straight)
 
     def jacobian(self, msi_xy: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the (..., 2, 2) derivative of `to_st` at points of the MSI."""

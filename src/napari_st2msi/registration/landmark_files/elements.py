@@ -17,6 +17,7 @@ from napari_st2msi.io.store import in_words, is_store, read_store, recover
 from napari_st2msi.registration.landmark_files.found import Found
 from napari_st2msi.registration.landmarks import Landmarks
 from napari_st2msi.section import MSI_SYSTEM, SYSTEM, Section
+from napari_st2msi.shapes import map_points
 
 if TYPE_CHECKING:
     from spatialdata import SpatialData
@@ -155,7 +156,7 @@ def _points(sdata: SpatialData, name: str, section: Section, own: str | None, sy
     else:
         raise DataProblem(f"'{name}' holds neither points nor circles, so it holds no landmarks.")
     matrix = _to_um(element, name, None if own is None else section.sdata[own], system)
-    points = pd.DataFrame(xy @ matrix[:2, :2].T + matrix[:2, 2], columns=["x", "y"])
+    points = pd.DataFrame(map_points(matrix, xy), columns=["x", "y"])
     return points.set_axis(pd.Index(frame["id"], name="id")) if "id" in frame else points
 
 

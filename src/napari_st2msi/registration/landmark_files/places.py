@@ -14,6 +14,7 @@ from napari_st2msi.io.histology import histology_levels
 from napari_st2msi.registration.landmark_files.found import Found, Unit
 from napari_st2msi.registration.landmarks import Landmarks
 from napari_st2msi.section import MSI_SYSTEM, SYSTEM, Section
+from napari_st2msi.shapes import map_points
 
 Side = Literal["MSI", "ST"]
 _SIDES: tuple[Side, Side] = ("MSI", "ST")
@@ -73,7 +74,7 @@ def from_um(section: Section, side: Side, xy: NDArray[np.float64], unit: Unit) -
     GeometryProblem
         The section does not tell how large these units are.
     """
-    return _apply(np.linalg.inv(_matrix(section, side, unit)), xy)
+    return map_points(np.linalg.inv(_matrix(section, side, unit)), xy)
 
 
 def _converted(section: Section, found: Found) -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
@@ -86,7 +87,7 @@ def _converted(section: Section, found: Found) -> tuple[NDArray[np.float64], NDA
         if said == "unsaid" and unit != "um"
     ]
     moving, fixed = (
-        _apply(_matrix(section, side, unit), xy)
+        map_points(_matrix(section, side, unit), xy)
         for side, unit, xy in zip(_SIDES, units, (found.moving, found.fixed), strict=True)
     )
     longer = _times_as_long(moving, fixed)
@@ -107,7 +108,7 @@ def _likely_units(section: Section, found: Found) -> tuple[Unit, Unit]:
         inside: dict[Unit, NDArray[np.float64]] = {}
         for unit in _UNSAID if said == "unsaid" else (said,):
             try:
-                points = _apply(_matrix(section, side, unit), xy)
+                points = map_points(_matrix(section, side, unit), xy)
             except GeometryProblem:
                 if said != "unsaid":
                     raise
@@ -203,7 +204,7 @@ def _box(section: Section, side: Side) -> _Box | None:
         if section.roles.image is not None:
             levels, matrix = histology_levels(section)
             height, width = levels[0].shape[:2]
-            seen.append(_apply(matrix, np.array([[0, 0], [width, 0], [0, height], [width, height]], dtype=float)))
+            seen.append(map_points(matrix, np.array([[0, 0], [width, 0], [0, height], [width, height]], dtype=float)))
     if not seen:
         return None
     every = np.concatenate(seen)
@@ -266,7 +267,3 @@ def _some(ids: Sequence[str]) -> str:
     if len(ids) == 1:
         return f"Landmark {ids[0]} lies"
     return f"Landmarks {', '.join(ids[:5])}{' and others' if len(ids) > 5 else ''} lie"
-
-
-def _apply(matrix: NDArray[np.floating], xy: NDArray[np.floating]) -> NDArray[np.float64]:
-    return np.asarray(xy @ matrix[:2, :2].T + matrix[:2, 2], dtype=np.float64)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_st2msi.errors import GeometryProblem
 from napari_st2msi.registration.transforms.base import Transform, affine_between, check_pairs, homogeneous, numbers
+from napari_st2msi.shapes import map_points
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +29,11 @@ class Linear(Transform):
 
     def forward(self, xy: NDArray[np.floating]) -> NDArray[np.float64]:
         """Map (n, 2) points of the moving side to the fixed side."""
-        return np.asarray(xy @ self.matrix[:2, :2].T + self.matrix[:2, 2], dtype=np.float64)
+        return map_points(self.matrix, xy)
 
     def inverse(self, xy: NDArray[np.floating]) -> NDArray[np.float64]:
         """Map (n, 2) points of the fixed side to the moving side."""
-        back = np.linalg.inv(self.matrix)
-        return np.asarray(xy @ back[:2, :2].T + back[:2, 2], dtype=np.float64)
+        return map_points(np.linalg.inv(self.matrix), xy)
 
     def jacobian(self, xy: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return (n, 2, 2): the linear part of the matrix, the same everywhere."""

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_st2msi.errors import GeometryProblem
 from napari_st2msi.registration.transforms.base import Transform, affine_between, check_pairs, homogeneous, numbers
+from napari_st2msi.shapes import map_points
 
 #: Of the divisor: landmarks between which it varies more than this lie about the horizon.
 _STEEPEST = 1e3
@@ -76,7 +77,7 @@ class Projective(Transform):
         """
         check_pairs(cls.label, cls.needs, moving, fixed)
         inward, outward = _normal(moving), _normal(fixed)
-        a, b = (_affine(matrix, xy) for matrix, xy in ((inward, moving), (outward, fixed)))
+        a, b = (map_points(matrix, xy) for matrix, xy in ((inward, moving), (outward, fixed)))
         start = _direct(a, b)
         h = _refine(start, a, b)
         found = np.linalg.inv(outward) @ h @ inward
@@ -101,13 +102,9 @@ def _divide(
     homography: NDArray[np.floating], xy: NDArray[np.floating]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return where points go, NaN beyond the horizon, and their divisors."""
-    above = xy @ homography[:2, :2].T + homography[:2, 2]
+    above = map_points(homography, xy)
     divisor = np.asarray(xy @ homography[2, :2] + homography[2, 2], dtype=np.float64)
     return above / np.where(divisor > 0, divisor, np.nan)[:, None], divisor
-
-
-def _affine(matrix: NDArray[np.float64], xy: NDArray[np.floating]) -> NDArray[np.float64]:
-    return np.asarray(xy @ matrix[:2, :2].T + matrix[:2, 2], dtype=np.float64)
 
 
 def _normal(xy: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -16,6 +16,7 @@ from napari_st2msi.registration.transforms.base import (
     newton_inverse,
     numbers,
 )
+from napari_st2msi.shapes import map_points
 
 #: Points that are mapped at once: what their distances to the landmarks take stays in the cache.
 _ROWS = 20_000
@@ -60,7 +61,7 @@ class ThinPlateSpline(Transform):
     def forward(self, xy: NDArray[np.floating]) -> NDArray[np.float64]:
         """Map (n, 2) points of the moving side to the fixed side."""
         xy = np.asarray(xy, dtype=np.float64)
-        out = xy @ self._affine[:2, :2].T + self._affine[:2, 2]
+        out = map_points(self._affine, xy)
         for start in range(0, len(xy), _ROWS):
             part = slice(start, start + _ROWS)
             out[part] += kernel(_squares(xy[part], self.moving)) @ self._weights
@@ -69,7 +70,7 @@ class ThinPlateSpline(Transform):
     def inverse(self, xy: NDArray[np.floating]) -> NDArray[np.float64]:
         """Map (n, 2) points of the fixed side to the moving side, to 0.001 µm; NaN where the spline folds."""
         back = np.linalg.inv(self.nearest_affine(self.moving))
-        return newton_inverse(self, xy, xy @ back[:2, :2].T + back[:2, 2])
+        return newton_inverse(self, xy, map_points(back, xy))
 
     def jacobian(self, xy: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return (n, 2, 2): the derivative of `forward`."""
