@@ -13,9 +13,10 @@ from napari_st2msi.paired import PairedDataset
 from napari_st2msi.pairing.histology import with_histology
 from napari_st2msi.progress import Progress, check
 from napari_st2msi.recipe import Recipe
-from napari_st2msi.recipe.networks import NETWORKS
+from napari_st2msi.recipe.networks import NETWORKS, trains_networks
 from napari_st2msi.section import Section
 from napari_st2msi.viewer.docks import train_runs
+from napari_st2msi.viewer.load_torch import load_torch
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -65,6 +66,8 @@ def train(
     """
     progress(0.0, "gathering spots")
     paired = _gather(sections, parts, recipe, cancelled)
+    if trains_networks(recipe.model):
+        load_torch()
     # The last fit, on all spots, costs about as much as one fold.
     share = 0.9 if recipe.evaluation.protocol != "leave_group_out" else 0.8
     with following(checkpoints, told):
@@ -90,7 +93,10 @@ def search(
 ) -> Search:
     """Search for the settings of the model; stopped by the user, what was found so far is given."""
     progress(0.0, "gathering spots")
-    return pipeline.search(_gather(sections, parts, recipe, cancelled), recipe, progress=progress, cancelled=cancelled)
+    paired = _gather(sections, parts, recipe, cancelled)
+    if trains_networks(recipe.model):
+        load_torch()
+    return pipeline.search(paired, recipe, progress=progress, cancelled=cancelled)
 
 
 def _gather(
