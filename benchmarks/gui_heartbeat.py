@@ -1,8 +1,8 @@
 """How long the window waits while a job computes: in a job of this package, and in a plain thread.
 
 A timer of the GUI thread beats every 5 ms; the longest gap between two beats is how long the window
-could not answer. The same work runs once as a `napari_st2msi.viewer.jobs.Job` (low priority, one core
-left free, interpreter switched often) and once in napari's own `thread_worker`, in the same process.
+could not answer. The same work runs once as a `napari_st2msi.viewer.jobs.Job` (one core left free,
+interpreter switched often) and once in napari's own `thread_worker`, in the same process.
 Neither helps against a single call that never lets the interpreter go: `scipy.sparse.random` of this
 size, for example, blocks everything for a second.
 

@@ -1,8 +1,8 @@
 """The same training of a network in the main thread, in worker threads with a window beside, and in a process.
 
 Others have seen torch slow down in napari's worker threads. Here one perceptron is trained for a fixed number of
-epochs: with nothing beside it; in napari's own `thread_worker`; as a job of this package (low priority, a core left
-free, interpreter switched often), with the window idle and with its canvas dragged about thirty times a second; and
+epochs: with nothing beside it; in napari's own `thread_worker`; as a job of this package (a core left free,
+interpreter switched often), with the window idle and with its canvas dragged about thirty times a second; and
 in another process, whose start and import of torch are told apart. Beside the seconds stand the gaps between beats of
 a 5 ms timer of the GUI thread: for so long the window could not answer. Take the fastest that keeps them short.
 

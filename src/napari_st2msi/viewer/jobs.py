@@ -204,7 +204,6 @@ class _Task(QRunnable):
         self._signals = signals
 
     def run(self) -> None:
-        _be_nice()
         outcome: object = None
         error: BaseException | None = None
         further = {self._job.tells: self._tell} if self._job.tells else {}
@@ -226,7 +225,11 @@ class _Task(QRunnable):
 
 
 def _threads() -> QThreadPool:
-    """Return the plugin's own threads: napari's shared ones must not inherit their low priority."""
+    """Return the plugin's own threads, which are asked to stop when napari ends.
+
+    Their priority is that of the window: a thread of low priority that other programs keep from running keeps the
+    interpreter meanwhile, and the window, which waits for that, has to wait as long.
+    """
     global _pool
     if _pool is None:
         _pool = QThreadPool()
@@ -273,10 +276,3 @@ def _stop_and_wait(pool: QThreadPool) -> None:
     _stop_all()
     with suppress(RuntimeError):
         pool.waitForDone(_PATIENCE_MS)
-
-
-def _be_nice() -> None:
-    """Let the window win over computing where the system can weigh single threads (Linux)."""
-    if sys.platform == "linux":
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
