@@ -150,6 +150,7 @@ class ScoresView(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
+        self._shown: Evaluation | None = None
         self._table = QWidget()
         self._grid = QGridLayout(self._table)
         self._grid.setContentsMargins(0, 0, 0, 0)
@@ -175,6 +176,9 @@ class ScoresView(QWidget):
 
     def show_evaluation(self, evaluation: Evaluation) -> None:
         """Show what an evaluation found."""
+        if evaluation is self._shown:
+            return
+        self._shown = evaluation
         scores = evaluation.flat()
         rows = score_rows(quartiles(scores, model_words(evaluation)))
         while (item := self._grid.takeAt(0)) is not None:
