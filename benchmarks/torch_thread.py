@@ -5,6 +5,8 @@ epochs: with nothing beside it; in napari's own `thread_worker`; as a job of thi
 interpreter switched often), with the window idle and with its canvas dragged about thirty times a second; and
 in another process, whose start and import of torch are told apart. Beside the seconds stand the gaps between beats of
 a 5 ms timer of the GUI thread: for so long the window could not answer. Take the fastest that keeps them short.
+Before all of it torch is imported by a job, as in the first training of a session (``--plain-import``: by a mere
+``import``).
 
     xvfb-run -s "-screen 0 1600x1000x24 +extension GLX" python benchmarks/torch_thread.py
 """
@@ -52,6 +54,37 @@ def in_words(seconds: tuple[float, float]) -> list[str]:
     return [f"{value:.2f}" for value in seconds]
 
 
+def gaps_in_words(gaps: np.ndarray) -> list[str]:
+    """Return the cells of the gaps between beats."""
+    longest = [f"{value:.0f}" for value in (np.percentile(gaps, 99), gaps.max())]
+    return [*longest, f"{(gaps > TARGET_MS).sum()} of {gaps.size}"]
+
+
+def importing(window: Any, *, plain: bool) -> list[str]:
+    """Return the row of the first training of a session, in which torch is imported by a job."""
+    from qtpy.QtCore import QTimer
+
+    from napari_st2msi.viewer.jobs import Job, Jobs
+    from napari_st2msi.viewer.load_torch import load_torch
+    from napari_st2msi.viewer.state import ViewerState
+
+    def job(progress: Any, cancelled: Any) -> None:
+        if plain:
+            import lightning_fabric  # noqa: F401
+        else:
+            load_torch()
+
+    def start(quit: Callable[[], None]) -> None:
+        jobs = Jobs(ViewerState(), window)
+        jobs.ended.connect(quit)
+        jobs.start(Job("Import", job))
+
+    assert "torch" not in sys.modules
+    beating(lambda quit: QTimer.singleShot(1500, quit))  # the window is painted for the first time
+    seconds, gaps = beating(start)
+    return [f"job, torch imported{' plainly' if plain else ''}", "", "", f"{seconds:.2f}", *gaps_in_words(gaps)]
+
+
 def beating(start: Run) -> tuple[float, np.ndarray]:
     """Return the seconds that what `start` starts takes, and the milliseconds between beats meanwhile."""
     from qtpy.QtCore import QEventLoop, Qt, QTimer
@@ -77,16 +110,16 @@ def main() -> None:
     from napari_st2msi.viewer.state import ViewerState
 
     recipe, paired = prepared()
+    viewer = napari.Viewer()
+    viewer.add_image(np.random.default_rng(0).random((1024, 1024)))
+    rows = [importing(viewer.window._qt_window, plain="--plain-import" in sys.argv)]
     epochs: dict[str, tuple[float, float]] = {}
     training(recipe.model_copy(update={"networks": recipe.networks.model_copy(update={"epochs": 1})}), paired)
     since = time.perf_counter()
     epochs["main thread"] = training(recipe, paired)
-    rows = [
+    rows.append(
         ["main thread", *in_words(epochs["main thread"]), f"{time.perf_counter() - since:.2f}", "all of it", "", ""]
-    ]
-
-    viewer = napari.Viewer()
-    viewer.add_image(np.random.default_rng(0).random((1024, 1024)))
+    )
 
     camera = viewer.scene.camera if hasattr(viewer, "scene") else viewer.camera
 
@@ -140,11 +173,7 @@ def main() -> None:
             used.start(33) if window == "used" else used.stop()
             seconds, gaps = beating(run(name))
             used.stop()
-            rows.append(
-                [name, *in_words(epochs[name]), f"{seconds:.2f}"]
-                + [f"{value:.0f}" for value in (np.percentile(gaps, 99), gaps.max())]
-                + [f"{(gaps > TARGET_MS).sum()} of {gaps.size}"]
-            )
+            rows.append([name, *in_words(epochs[name]), f"{seconds:.2f}", *gaps_in_words(gaps)])
             print(" | ".join(rows[-1]), flush=True)
             if place == "job":
                 worst = max(worst, float(np.percentile(gaps, 99)))
