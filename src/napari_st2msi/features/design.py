@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_st2msi.errors import ModelProblem
 from napari_st2msi.features.genes import GeneFeatures, Scaled
-from napari_st2msi.features.histology import HISTOLOGY, HistologyFeatures
+from napari_st2msi.features.histology import HISTOLOGY, HistologyFeatures, Learn
 from napari_st2msi.features.neighbours import ring_means, spreading, step_length
 from napari_st2msi.features.pathways import averaging, gene_sets, members
 from napari_st2msi.features.pls import simpls
@@ -90,7 +90,12 @@ class Design:
         return {name: slice(int(ends[i]), int(ends[i + 1])) for i, name in enumerate(self.widths_)}
 
     def fit(
-        self, genes: AnnData, *, targets: NDArray[np.floating] | None = None, context: AnnData | None = None
+        self,
+        genes: AnnData,
+        *,
+        targets: NDArray[np.floating] | None = None,
+        context: AnnData | None = None,
+        learn: Learn | None = None,
     ) -> Self:
         """Learn from training spots (spots × genes).
 
@@ -101,6 +106,8 @@ class Design:
         context
             Spots × genes of the whole sections, the training spots among them: neighbours, of which
             only positions and genes are looked at, and nothing is fitted to.
+        learn
+            What trains an encoder of the histology, where the recipe asks for one.
 
         Raises
         ------
@@ -114,7 +121,6 @@ class Design:
             self.signatures_ = Signatures(choices).fit(genes, context)
         self.genes_ = GeneFeatures(choices).fit(genes, self._named(genes))
         self._fit_pathways(genes)
-        self.histology_ = HistologyFeatures(choices).fit(genes) if choices.histology != "none" else None
         scaled = self.genes_.scaled(genes)
         self.reduction_: Rotation | None = None
         if choices.reduction == "svd":
@@ -131,6 +137,9 @@ class Design:
         )
         known, asked = within(genes, context)
         base = self._base(known if context is not None else genes)
+        self.histology_: HistologyFeatures | None = None
+        if choices.histology != "none":
+            self.histology_ = HistologyFeatures(choices).fit(genes, base[asked], learn)
         self.widths_: dict[str, int] = {OWN: base.shape[1]}
         self.fill_: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
         bands = self._bands(base, known, asked)

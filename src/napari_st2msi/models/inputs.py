@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_st2msi.features.design import Design
+from napari_st2msi.features.histology import Learn
 from napari_st2msi.models.inner import InnerFold, choosing_folds
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.progress import check, never
+from napari_st2msi.recipe import Genes, Networks
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -48,6 +51,7 @@ def inputs_of(
     targets: NDArray[np.floating],
     context: AnnData | None = None,
     cancelled: Callable[[], bool] = never,
+    networks: Networks | None = None,
 ) -> Inputs:
     """Fit a design on training spots and return what it makes of them.
 
@@ -59,16 +63,22 @@ def inputs_of(
     ----------
     targets
         (n, k) on the learning scale.
+    networks
+        How networks are trained, where the design has one.
     """
     check(cancelled)
-    design.fit(train.genes, targets=targets, context=context)
-    features = design.transform(train.genes, context).astype(np.float64)
     folds = choosing_folds(train)
+    design.fit(train.genes, targets=targets, context=context, learn=_learn(design.choices, folds, networks, cancelled))
+    features = design.transform(train.genes, context).astype(np.float64)
     if design.supervised:
         for number, fold in enumerate(folds):
             check(cancelled)
+            part = train.select(fold.fit)
             own = Design(design.choices).fit(
-                train.genes[fold.fit], targets=targets[fold.fit], context=train.genes if context is None else context
+                part.genes,
+                targets=targets[fold.fit],
+                context=train.genes if context is None else context,
+                learn=_learn(design.choices, choosing_folds(part), networks, cancelled),
             )
             found, fitting = own.transform(train.genes, context).astype(np.float64), fold.fit
             turns = {
@@ -78,6 +88,23 @@ def inputs_of(
             onto = np.hstack([found[:, own.bands[name]] @ turn for name, turn in turns.items()])
             folds[number] = fold._replace(features=onto)
     return Inputs(features, folds, design.bands, train.genes, context)
+
+
+def _learn(
+    choices: Genes, folds: Sequence[InnerFold], networks: Networks | None, cancelled: Callable[[], bool]
+) -> Learn | None:
+    """Return what learns the encoder of the histology; None where the recipe asks for none."""
+    if choices.histology != "learned":
+        return None
+    from napari_st2msi.models.deep.encoding import learn_encoder
+
+    return partial(
+        learn_encoder,
+        outputs=choices.histology_outputs,
+        folds=folds,
+        networks=Networks() if networks is None else networks,
+        cancelled=cancelled,
+    )
 
 
 def turned(features: NDArray[np.floating], onto: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -76,7 +76,8 @@ class Learner(Predictor):
         self.ions_ = IonScale(self.recipe.ions).fit(train.ions)
         values = self.ions_.forward(train.ions)
         self.design_ = Design(self._gene_choices)
-        inputs = self._inputs(train, inputs_of(self.design_, train, values, context, cancelled))
+        found = inputs_of(self.design_, train, values, context, cancelled, self.recipe.networks)
+        inputs = self._inputs(train, found)
         self.maps_: dict[str, Map] = {}
         self._learn(inputs, values, self.ions_.present(train.ions), progress.part(0.05, 1.0), cancelled)
         intensity = self.maps_.get("intensity")

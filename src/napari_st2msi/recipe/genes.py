@@ -96,18 +96,44 @@ class Genes(Choices):
         title="Pathways beside",
         description="Models also see the mean of each pathway's genes, as a band of its own.",
     )
-    histology: Literal["none", "texture"] = Field(
+    histology: Literal["none", "texture", "learned", "timm"] = Field(
         "none",
         title="Histology",
         description="Models also see the stained section around the spot, as a band of its own. texture: stains, their "
-        "variation and local patterns, in two discs.",
+        "variation and local patterns, in two discs; learned: what a small network learned there to tell the genes by; "
+        "timm: what a network of the package timm says, with weights from a file of yours.",
     )
     histology_radius: float = Field(
         30.0,
         gt=0,
         le=2000,
         title="Histology within (µm)",
-        description="Radius of the nearer disc around a spot; the other is twice as wide.",
+        description="Radius of the nearer disc around a spot; the other is twice as wide, and as wide as the square "
+        "that networks look at.",
+    )
+    histology_outputs: int = Field(
+        16,
+        ge=1,
+        le=1024,
+        title="Histology numbers",
+        description="For 'learned' and 'timm': how many numbers say what is around a spot. Of those of timm, the "
+        "leading directions.",
+    )
+    histology_network: str = Field(
+        "vit_small_patch16_224",
+        min_length=1,
+        title="Network of timm",
+        description="Its name there, and after it what else it is built with, such as: vit_large_patch16_224 "
+        "init_values=1e-5",
+    )
+    histology_weights: Path | None = Field(
+        None, title="Weights", description="For 'timm': the .safetensors file with the weights of that network."
+    )
+    histology_fingerprint: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{64}$",
+        title="Mark of the weights",
+        description="SHA-256 of that file: others are refused. Empty: any; a trained model knows its own.",
     )
     signature_mask: Literal["auto", "yes", "no"] = Field(
         "auto",

@@ -261,10 +261,23 @@ def _genes_used(choices: Genes) -> str:
 
 
 def _histology(choices: Genes) -> str:
-    near = choices.histology_radius
+    near, far = choices.histology_radius, 2 * choices.histology_radius
+    if choices.histology == "texture":
+        return (
+            f"what the stained section looks like within {near:g} and {far:g} µm of a spot was added: mean, deviation "
+            "and entropy of haematoxylin and eosin, and uniform local binary patterns"
+        )
+    square = f"of the stained section, in the square that reaches {far:g} µm from a spot"
+    if choices.histology == "learned":
+        return (
+            f"{choices.histology_outputs} numbers {square}, were added, through which a small convolutional network "
+            "learned to tell the leading directions of the genes there"
+        )
+    weights = "" if choices.histology_weights is None else f" with the weights '{choices.histology_weights.name}'"
+    mark = "" if choices.histology_fingerprint is None else f" (SHA-256 {choices.histology_fingerprint})"
     return (
-        f"what the stained section looks like within {near:g} and {2 * near:g} µm of a spot was added: mean, deviation "
-        "and entropy of haematoxylin and eosin, and uniform local binary patterns"
+        f"what the network '{choices.histology_network}' of timm{weights}{mark} says {square}, was added, reduced to "
+        f"{choices.histology_outputs} principal directions"
     )
 
 

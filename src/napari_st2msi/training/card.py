@@ -38,6 +38,7 @@ def card(model: Any) -> str:
         f"It assumes: {model.predictor.assumes}",
         "## Data",
         _data(model),
+        _stained(model),
         "## Skill on spots that it did not see",
         *_scores(model),
         "## Intervals",
@@ -77,6 +78,7 @@ def limits(model: Any) -> list[str]:
     lines += [
         "Other tissues, species, stages or treatments than in training, other chemistry of capture or other panels of "
         "genes: nothing is known there.",
+        *(["Sections stained or scanned in another way: it looks at the stain."] if _looks(model) else []),
         "Ions that were measured with another matrix, polarity or instrument: predicted intensities are in the units "
         "of the training data.",
         "Ions without skill or without gain over position, in the table below: their images show where spots lie, not "
@@ -91,6 +93,29 @@ def _data(model: Any) -> str:
     shown = ", ".join(sections[:_SHOWN]) + (" …" if len(sections) > _SHOWN else "")
     many = f"{len(sections):,} section{'s' * (len(sections) > 1)}"
     return f"{model.n_spots:,} spots of {many}: {shown}. {len(model.genes):,} genes, {len(model.ions):,} ions."
+
+
+def _looks(model: Any) -> bool:
+    return bool(model.recipe.genes.histology != "none")
+
+
+def _stained(model: Any) -> str:
+    """Say what the model sees of the stained section; nothing where it sees nothing."""
+    if not _looks(model):
+        return ""
+    choices = model.recipe.genes
+    weights = "" if choices.histology_weights is None else _safe(choices.histology_weights.name)
+    ways = {
+        "texture": "stains and texture, as classical measures",
+        "learned": f"{choices.histology_outputs} numbers of a small network, learned on the training spots from their "
+        "genes",
+        "timm": f"the network '{_safe(choices.histology_network)}' of timm with the weights '{weights}' (SHA-256 "
+        f"`{choices.histology_fingerprint}`), which are not in this folder and must be where the recipe says",
+    }
+    return (
+        f"It looks at the stained section within {2 * choices.histology_radius:g} µm of a spot as well: "
+        f"{ways[choices.histology]}. A section without a picture is refused."
+    )
 
 
 def _scores(model: Any) -> list[str]:

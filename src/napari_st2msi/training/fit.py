@@ -47,7 +47,7 @@ def fit_model(
     DataProblem
         Values are missing, infinite or negative.
     """
-    recipe = Recipe() if recipe is None else recipe
+    recipe = _marked(Recipe() if recipe is None else recipe)
     predictor = build(recipe)
     context = paired.genes
     paired, _ = covered_spots(paired)
@@ -85,3 +85,13 @@ def fit_model(
     )
     progress(1.0, "fitted")
     return model
+
+
+def _marked(recipe: Recipe) -> Recipe:
+    """Return a recipe that knows the mark of its weights of timm, so that a model can refuse others later."""
+    if recipe.genes.histology != "timm":
+        return recipe
+    from napari_st2msi.models.deep.pretrained import fingerprint
+
+    genes = recipe.genes.model_copy(update={"histology_fingerprint": fingerprint(recipe.genes)})
+    return recipe.model_copy(update={"genes": genes})

@@ -17,7 +17,6 @@ from napari_st2msi.errors import DataProblem, FileProblem, ModelProblem, RecipeP
 from napari_st2msi.evaluation.conformal import Intervals
 from napari_st2msi.features.histology import HISTOLOGY
 from napari_st2msi.features.ions import frame_from_json, frame_to_json
-from napari_st2msi.features.texture import N_FEATURES
 from napari_st2msi.models.arrays import part, prefixed
 from napari_st2msi.models.base import Predictor
 from napari_st2msi.models.registry import model_class
@@ -290,8 +289,11 @@ def _try(predictor: Predictor, genes: list[str]) -> None:
         np.zeros((2, len(genes)), dtype=np.float32),
         obs=pd.DataFrame({"section": ["blank", "blank"]}, index=["a", "b"]),
         var=pd.DataFrame(index=genes),
-        obsm={"spatial": np.array([[0.0, 0.0], [100.0, 0.0]]), HISTOLOGY: np.zeros((2, N_FEATURES))},
+        obsm={"spatial": np.array([[0.0, 0.0], [100.0, 0.0]])},
     )
+    seen = getattr(getattr(predictor, "design_", None), "histology_", None)
+    if seen is not None:
+        blank.obsm[HISTOLOGY] = seen.blank(2)
     predictor.predict(blank)
 
 

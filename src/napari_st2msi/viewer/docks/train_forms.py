@@ -12,6 +12,8 @@ from napari_st2msi.recipe.networks import NETWORKS, trains_networks
 from napari_st2msi.viewer.parts.fields import words_for
 from napari_st2msi.viewer.parts.recipe_form import RecipeForm
 
+_HISTOLOGY = {"texture": "histology", "learned": "learned histology", "timm": "histology by timm"}
+
 
 def genes_in_words(genes: Genes) -> str:
     """Return the choices about genes in few words: ``2,000 variable · 256 SVD · rings``."""
@@ -24,7 +26,7 @@ def genes_in_words(genes: Genes) -> str:
         number = "" if genes.reduction == "pathways" else f"{genes.n_components:,} "
         parts.append(number + words_for(genes.reduction))
     parts += ["pathways beside"] if genes.pathway_band else []
-    parts += [] if genes.histology == "none" else ["histology"]
+    parts += [] if genes.histology == "none" else [_HISTOLOGY[genes.histology]]
     return " · ".join(parts + ([] if genes.neighbourhood == "none" else [words_for(genes.neighbourhood)]))
 
 
@@ -111,6 +113,10 @@ GENES_SHOWN: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "n_steps": lambda chosen: chosen["neighbourhood"] == "diffusion",
     "n_graph": lambda chosen: chosen["preset"] == "custom" and chosen["neighbourhood"] == "graph_svd",
     "histology_radius": lambda chosen: chosen["histology"] != "none",
+    "histology_outputs": lambda chosen: chosen["histology"] in ("learned", "timm"),
+    **dict.fromkeys(("histology_network", "histology_weights"), lambda chosen: chosen["histology"] == "timm"),
+    # The file says it, and a model that was trained knows it.
+    "histology_fingerprint": lambda chosen: False,
     "clusters": _signatures,
     "clustering": lambda chosen: _signatures(chosen) and not (chosen["clusters"] or chosen["signature_file"]),
     "n_clusters": lambda chosen: _signatures(chosen) and not chosen["clusters"] and chosen["clustering"] == "kmeans",
