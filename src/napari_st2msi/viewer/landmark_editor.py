@@ -3,49 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from psygnal import Signal
 
-from napari_st2msi.errors import DataProblem, FileProblem, St2msiError
+from napari_st2msi.errors import DataProblem, FileProblem
 from napari_st2msi.registration.landmarks import Landmarks
+from napari_st2msi.viewer.landmark_history import History, Step
 from napari_st2msi.viewer.landmark_pairs import (
     COLOURS,
-    OTHER,
     SIDES,
     Pair,
     Point,
     Side,
     placed_at,
     point_or_none,
+    with_prediction,
 )
 
 if TYPE_CHECKING:
     from napari_st2msi.registration.transforms import Transform
 
 _VERSION = 1
-
-
-@dataclass(frozen=True)
-class _Step:
-    """What the editor holds at one moment; `number` is that of the next landmark."""
-
-    pairs: tuple[Pair, ...] = ()
-    number: int = 1
-    words: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Desk:
-    """Everything that an editor knows about one section, put aside while another one is worked on."""
-
-    past: list[_Step]
-    now: _Step
-    future: list[_Step]
-    saved: int
-    lost: int
 
 
 class LandmarkEditor:
@@ -65,26 +46,22 @@ class LandmarkEditor:
     def __init__(self) -> None:
         #: What the sides are called in words.
         self.sides = SIDES
-        self._past: list[_Step] = []
-        self._now = _Step()
-        self._future: list[_Step] = []
+        self._history = History()
         self._held: tuple[str, Side] | None = None
         self._selected: str | None = None
         self._predictor: Transform | None = None
-        # Where in the history it was saved, and how many steps from there can no longer be reached.
-        self._saved, self._lost = 0, 0
 
     # -- what there is --------------------------------------------------------------------------
 
     @property
     def pairs(self) -> tuple[Pair, ...]:
         """All landmarks in the order in which they were begun, missing points predicted where that is possible."""
-        return tuple(self._predict(pair) for pair in self._now.pairs)
+        return tuple(with_prediction(pair, self._predictor) for pair in self._history.now.pairs)
 
     @property
     def landmarks(self) -> Landmarks:
         """The landmarks placed on both sides."""
-        complete = [pair for pair in self._now.pairs if pair.complete]
+        complete = [pair for pair in self._history.now.pairs if pair.complete]
         return Landmarks(
             tuple(pair.id for pair in complete),
             np.array([pair.moving for pair in complete], dtype=np.float64),
@@ -100,9 +77,9 @@ class LandmarkEditor:
         DataProblem
             There is none of that name.
         """
-        for pair in self._now.pairs:
+        for pair in self._history.now.pairs:
             if pair.id == id:
-                return self._predict(pair)
+                return with_prediction(pair, self._predictor)
         raise DataProblem(f"There is no landmark {id}.")
 
     # -- editing --------------------------------------------------------------------------------
@@ -119,17 +96,17 @@ class LandmarkEditor:
             self._put(half, side, xy, f"place landmark {half} in the {self.sides[side]}")
             self._select_next(half, side)
             return half
-        taken, number = {pair.id for pair in self._now.pairs}, self._now.number
+        taken, number = {pair.id for pair in self._history.now.pairs}, self._history.now.number
         while str(number) in taken:
             number += 1
         pair = placed_at(Pair(str(number), COLOURS[(number - 1) % len(COLOURS)]), side, xy)
-        self._do((*self._now.pairs, pair), f"add landmark {pair.id}", number=number + 1)
+        self._do((*self._history.now.pairs, pair), f"add landmark {pair.id}", number=number + 1)
         self.select(pair.id)
         return pair.id
 
     def awaited(self, side: Side) -> str | None:
         """Return the landmark that the next point placed on a side belongs to; None when it begins a new one."""
-        for pair in self._now.pairs:
+        for pair in self._history.now.pairs:
             if pair.id == self._selected and not pair.placed(side):
                 return pair.id
         return None
@@ -153,14 +130,15 @@ class LandmarkEditor:
         wanted = {pair.id: pair for pair in self.pairs if pair.id in ids and pair.predicted}
         if wanted:
             pairs = tuple(
-                replace(wanted[pair.id], predicted=None) if pair.id in wanted else pair for pair in self._now.pairs
+                replace(wanted[pair.id], predicted=None) if pair.id in wanted else pair
+                for pair in self._history.now.pairs
             )
             self._do(pairs, f"confirm {_listed(wanted)}")
 
     def delete(self, *ids: str) -> None:
         """Remove landmarks."""
-        kept = tuple(pair for pair in self._now.pairs if pair.id not in ids)
-        if len(kept) < len(self._now.pairs):
+        kept = tuple(pair for pair in self._history.now.pairs if pair.id not in ids)
+        if len(kept) < len(self._history.now.pairs):
             self._do(kept, f"delete {_listed(ids)}")
 
     def enable(self, id: str, on: bool) -> None:
@@ -181,7 +159,7 @@ class LandmarkEditor:
             return
         if not new:
             raise DataProblem("A landmark needs a name. Type one, or press Esc to keep the old one.")
-        if any(pair.id == new for pair in self._now.pairs):
+        if any(pair.id == new for pair in self._history.now.pairs):
             raise DataProblem(f"Another landmark is called {new}. Choose another name.")
         selected = self._selected == id
         if selected:
@@ -192,11 +170,7 @@ class LandmarkEditor:
 
     def load(self, landmarks: Landmarks) -> None:
         """Replace everything by other landmarks; that can be undone."""
-        columns = zip(landmarks.ids, landmarks.moving, landmarks.fixed, landmarks.enabled, strict=True)
-        pairs = tuple(
-            Pair(id, COLOURS[place % len(COLOURS)], point_or_none(moving), point_or_none(fixed), bool(enabled))
-            for place, (id, moving, fixed, enabled) in enumerate(columns)
-        )
+        pairs = _pairs_of(landmarks)
         self._do(pairs, f"load {len(pairs)} landmarks", number=len(pairs) + 1)
 
     def restore(self, facts: dict[str, Any]) -> None:
@@ -229,7 +203,7 @@ class LandmarkEditor:
         """Return the landmarks as plain JSON values, half-placed ones included, predictions left out."""
         return {
             "version": _VERSION,
-            "number": self._now.number,
+            "number": self._history.now.number,
             "pairs": [
                 {
                     "id": pair.id,
@@ -238,7 +212,7 @@ class LandmarkEditor:
                     "fixed": pair.fixed,
                     "enabled": pair.enabled,
                 }
-                for pair in self._now.pairs
+                for pair in self._history.now.pairs
             ],
         }
 
@@ -275,36 +249,33 @@ class LandmarkEditor:
     @property
     def can_undo(self) -> bool:
         """Whether there is an edit to take back."""
-        return bool(self._past)
+        return self._history.can_undo
 
     @property
     def can_redo(self) -> bool:
         """Whether an edit was taken back that can be done again."""
-        return bool(self._future)
+        return self._history.can_redo
 
     def undo(self) -> str:
         """Take back the last edit, and return what it was in words; empty when there is none."""
-        if not self._past:
+        if not self.can_undo:
             return ""
-        undone = self._now
-        self._future.append(undone)
-        self._now = self._past.pop()
+        words = self._history.undo()
         self._announce()
-        return undone.words
+        return words
 
     def redo(self) -> str:
         """Do again what was taken back last, and return what it was in words; empty when there is none."""
-        if not self._future:
+        if not self.can_redo:
             return ""
-        self._past.append(self._now)
-        self._now = self._future.pop()
+        words = self._history.redo()
         self._announce()
-        return self._now.words
+        return words
 
     @property
     def changes(self) -> int:
         """How many edits lie between what is here and what was saved."""
-        return self._lost + abs(len(self._past) - self._saved)
+        return self._history.changes
 
     @property
     def dirty(self) -> bool:
@@ -313,33 +284,29 @@ class LandmarkEditor:
 
     def mark_saved(self) -> None:
         """Take what is here as saved."""
-        self._saved, self._lost = len(self._past), 0
+        self._history.mark_saved()
 
     def begin(self, landmarks: Landmarks | None = None) -> None:
         """Start anew with landmarks that are saved already, or with none; nothing leads back from there."""
-        self.exchange(None)
-        if landmarks is not None and len(landmarks):
-            self.load(landmarks)
-            self._past.clear()
-            self.mark_saved()
+        if landmarks is None or not len(landmarks):
+            self.exchange(None)
+        else:
+            pairs = _pairs_of(landmarks)
+            self.exchange(History(Step(pairs, len(pairs) + 1)))
 
-    def exchange(self, desk: Desk | None) -> Desk:
+    def exchange(self, history: History | None) -> History:
         """Put all landmarks with their history aside, and go on with what was put aside before.
 
         Parameters
         ----------
-        desk
+        history
             What this returned for another section; None for an empty one.
 
         Returns
         -------
         What was here.
         """
-        aside = Desk(self._past, self._now, self._future, self._saved, self._lost)
-        if desk is None:
-            desk = Desk([], _Step(), [], 0, 0)
-        self._past, self._now, self._future = desk.past, desk.now, desk.future
-        self._saved, self._lost = desk.saved, desk.lost
+        aside, self._history = self._history, History() if history is None else history
         self._predictor = None
         self._announce()
         return aside
@@ -353,7 +320,7 @@ class LandmarkEditor:
         self, id: str, change: Callable[[Pair], Pair], words: str, held: tuple[str, Side] | None = None
     ) -> None:
         self.pair(id)
-        self._do(tuple(change(pair) if pair.id == id else pair for pair in self._now.pairs), words, held)
+        self._do(tuple(change(pair) if pair.id == id else pair for pair in self._history.now.pairs), words, held)
 
     def _do(
         self,
@@ -362,19 +329,17 @@ class LandmarkEditor:
         held: tuple[str, Side] | None = None,
         number: int | None = None,
     ) -> None:
+        now = self._history.now
+        step = Step(pairs, now.number if number is None else number, words)
         if held is None or held != self._held:
-            if len(self._past) < self._saved:
-                # The saved state lies in the future that this edit cuts off.
-                self._lost += self._saved - len(self._past)
-                self._saved = len(self._past)
-            self._past.append(self._now)
-            self._future.clear()
-        self._now = _Step(pairs, self._now.number if number is None else number, words)
+            self._history.do(step)
+        else:
+            self._history.now = step  # one more move of the same drag
         self._announce(held)
 
     def _announce(self, held: tuple[str, Side] | None = None) -> None:
         self._held = held
-        if self._selected is not None and all(pair.id != self._selected for pair in self._now.pairs):
+        if self._selected is not None and all(pair.id != self._selected for pair in self._history.now.pairs):
             self._selected = None
             self.selection_changed.emit(None)
         self.changed.emit()
@@ -385,24 +350,16 @@ class LandmarkEditor:
         So points may be placed on one side in a row, and then on the other. Where the fit predicts
         them there is no need to: they only want to be dragged.
         """
-        lacking = [pair.id for pair in self._now.pairs if not pair.placed(side)]
+        lacking = [pair.id for pair in self._history.now.pairs if not pair.placed(side)]
         self.select(lacking[0] if lacking and self._predictor is None else done)
 
-    def _predict(self, pair: Pair) -> Pair:
-        if self._predictor is None or pair.complete:
-            return pair
-        missing: Side = "moving" if pair.moving is None else "fixed"
-        counterpart = pair.at(OTHER[missing])
-        if counterpart is None:
-            return pair
-        here = np.array([counterpart])
-        try:
-            there = self._predictor.inverse(here) if missing == "moving" else self._predictor.forward(here)
-        except St2msiError:
-            return pair
-        if not np.isfinite(there).all():
-            return pair
-        return replace(placed_at(pair, missing, there[0]), predicted=missing)
+
+def _pairs_of(landmarks: Landmarks) -> tuple[Pair, ...]:
+    columns = zip(landmarks.ids, landmarks.moving, landmarks.fixed, landmarks.enabled, strict=True)
+    return tuple(
+        Pair(id, COLOURS[place % len(COLOURS)], point_or_none(moving), point_or_none(fixed), bool(enabled))
+        for place, (id, moving, fixed, enabled) in enumerate(columns)
+    )
 
 
 def _listed(ids: Any) -> str:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from napari_st2msi.errors import St2msiError
+
+if TYPE_CHECKING:
+    from napari_st2msi.registration.transforms import Transform
 
 Side = Literal["moving", "fixed"]
 Point = tuple[float, float]
@@ -71,6 +76,24 @@ def placed_at(pair: Pair, side: Side, xy: Point | NDArray[np.float64]) -> Pair:
     """Return a landmark with its point on one side put somewhere."""
     here = known(xy)
     return replace(pair, moving=here) if side == "moving" else replace(pair, fixed=here)
+
+
+def with_prediction(pair: Pair, transform: Transform | None) -> Pair:
+    """Return a landmark with its missing point where a transform expects it; as it is where that cannot be told."""
+    if transform is None or pair.complete:
+        return pair
+    missing: Side = "moving" if pair.moving is None else "fixed"
+    counterpart = pair.at(OTHER[missing])
+    if counterpart is None:
+        return pair
+    here = np.array([counterpart])
+    try:
+        there = transform.inverse(here) if missing == "moving" else transform.forward(here)
+    except St2msiError:
+        return pair
+    if not np.isfinite(there).all():
+        return pair
+    return replace(placed_at(pair, missing, there[0]), predicted=missing)
 
 
 def known(xy: Any) -> Point:

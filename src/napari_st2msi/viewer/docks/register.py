@@ -202,9 +202,9 @@ class RegisterDock(RegisterLayout):
             self._looking.shut()
             held = Held() if section is None else self._held.setdefault(section, Held())
             self._changing = True
-            desk = self.editor.exchange(held.desk)
+            history = self.editor.exchange(held.history)
             if before is not None:
-                self._held[before].desk = desk
+                self._held[before].history = history
             self._why_not = ""
             self.messages.clear()
             self.transform.set_value(held.choices)

@@ -20,7 +20,7 @@ from napari_st2msi.registration.surroundings import Surroundings, surroundings
 from napari_st2msi.section import Section
 from napari_st2msi.viewer.docks.data_opened import derive
 from napari_st2msi.viewer.jobs import Job, Jobs
-from napari_st2msi.viewer.landmark_editor import Desk
+from napari_st2msi.viewer.landmark_history import History
 from napari_st2msi.viewer.overlays import has_landmarks
 from napari_st2msi.viewer.state import ViewerState
 
@@ -47,7 +47,7 @@ class Held:
 
     Attributes
     ----------
-    desk
+    history
         Its landmarks with their history, while another section is worked on.
     applied
         The registration that the section holds.
@@ -55,7 +55,7 @@ class Held:
         Whether it was looked up yet what the section carries.
     """
 
-    desk: Desk | None = None
+    history: History | None = None
     applied: Registration | None = None
     choices: Choices = field(default_factory=Choices)
     known: bool = False
