@@ -64,9 +64,10 @@ class AutomaticPanel(QWidget):
         self.refine_button = flat("Refine", "Improve the registration at hand on the images, starting from it")
         self.note = Words(role="note")
         self.run_bar = RunBar("")
-        self.curve = LiveCurve("step", "nats a place")
+        self.curve = LiveCurve("step", "agreement")
         self.curve.setToolTip(
-            "How much both sides tell about each other; higher is better. Each stage has a scale of its own"
+            "How much both sides tell about each other (mutual information, in nats at each place of the tissue); "
+            "higher is better. Each stage has a scale of its own"
         )
         self.card = ProposalCard()
         rows, fields = form()
