@@ -21,8 +21,36 @@ _TRIED = (
 )
 
 
-class CandidateModel(QAbstractTableModel):
+class TitledModel(QAbstractTableModel):
+    """A table of as many columns as it has titles, each a title and what it means."""
+
+    titles: tuple[tuple[str, str], ...] = ()
+
+    def _n_rows(self) -> int:
+        raise NotImplementedError
+
+    def rowCount(self, parent: Any = _Index()) -> int:  # noqa: B008 (Qt's signature)
+        """Return the number of rows."""
+        return 0 if parent.isValid() else self._n_rows()
+
+    def columnCount(self, parent: Any = _Index()) -> int:  # noqa: B008
+        """Return the number of columns."""
+        return 0 if parent.isValid() else len(self.titles)
+
+    def headerData(self, section: int, orientation: Any, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Return the title of a column, or what it means."""
+        if orientation == Qt.Orientation.Horizontal:
+            if role == Qt.ItemDataRole.DisplayRole:
+                return self.titles[section][0]
+            if role == Qt.ItemDataRole.ToolTipRole:
+                return self.titles[section][1]
+        return None
+
+
+class CandidateModel(TitledModel):
     """The transforms that were tried on the landmarks."""
+
+    titles = _TRIED
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
@@ -34,22 +62,8 @@ class CandidateModel(QAbstractTableModel):
         self._candidates = candidates
         self.endResetModel()
 
-    def rowCount(self, parent: Any = _Index()) -> int:  # noqa: B008 (Qt's signature)
-        """Return the number of candidates."""
-        return 0 if parent.isValid() else len(self._candidates)
-
-    def columnCount(self, parent: Any = _Index()) -> int:  # noqa: B008
-        """Return the number of columns."""
-        return 0 if parent.isValid() else len(_TRIED)
-
-    def headerData(self, section: int, orientation: Any, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Return the title of a column, or what it means."""
-        if orientation == Qt.Orientation.Horizontal:
-            if role == Qt.ItemDataRole.DisplayRole:
-                return _TRIED[section][0]
-            if role == Qt.ItemDataRole.ToolTipRole:
-                return _TRIED[section][1]
-        return None
+    def _n_rows(self) -> int:
+        return len(self._candidates)
 
     def data(self, index: Any, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Return what a cell shows."""

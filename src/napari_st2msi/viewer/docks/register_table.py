@@ -8,17 +8,16 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
+from qtpy.QtCore import QModelIndex, Qt, Signal
 from qtpy.QtGui import QBrush, QColor, QIcon, QKeyEvent, QPainter, QPixmap
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from napari_st2msi.errors import DataProblem
 from napari_st2msi.registration.registration import Registration
-from napari_st2msi.viewer.docks.register_candidates import dress, head, um, width
+from napari_st2msi.viewer.docks.register_candidates import TitledModel, dress, head, um, width
 from napari_st2msi.viewer.landmark_editor import LandmarkEditor
 from napari_st2msi.viewer.landmark_pairs import SIDES, Pair, Side
 
-_Index = QModelIndex
 _UP, _DOWN = Qt.SortOrder.AscendingOrder, Qt.SortOrder.DescendingOrder
 Tier = Literal["A", "B", "C"]
 #: Colours of the tiers that people of any colour vision tell apart on dark and on light; the letter says the same.
@@ -98,8 +97,10 @@ def rows_of(
     return rows
 
 
-class LandmarkModel(QAbstractTableModel):
+class LandmarkModel(TitledModel):
     """Landmarks in rows, sorted by any column; edits go to the editor."""
+
+    titles = _COLUMNS
 
     #: A name could not be given; carries why, in words.
     refused = Signal(str)
@@ -152,22 +153,8 @@ class LandmarkModel(QAbstractTableModel):
 
     # -- Qt's questions -------------------------------------------------------------------------
 
-    def rowCount(self, parent: Any = _Index()) -> int:  # noqa: B008 (Qt's signature)
-        """Return the number of landmarks."""
-        return 0 if parent.isValid() else len(self._rows)
-
-    def columnCount(self, parent: Any = _Index()) -> int:  # noqa: B008
-        """Return the number of columns."""
-        return 0 if parent.isValid() else len(_COLUMNS)
-
-    def headerData(self, section: int, orientation: Any, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Return the title of a column, or what it means."""
-        if orientation == Qt.Orientation.Horizontal:
-            if role == Qt.ItemDataRole.DisplayRole:
-                return _COLUMNS[section][0]
-            if role == Qt.ItemDataRole.ToolTipRole:
-                return _COLUMNS[section][1]
-        return None
+    def _n_rows(self) -> int:
+        return len(self._rows)
 
     def flags(self, index: Any) -> Any:
         """Return what can be done with a cell."""
