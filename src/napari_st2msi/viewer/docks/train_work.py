@@ -67,6 +67,7 @@ def train(
     progress(0.0, "gathering spots")
     paired = _gather(sections, parts, recipe, cancelled)
     if trains_networks(recipe.model):
+        progress(0.0, "starting torch")
         load_torch()
     # The last fit, on all spots, costs about as much as one fold.
     share = 0.9 if recipe.evaluation.protocol != "leave_group_out" else 0.8
@@ -95,6 +96,7 @@ def search(
     progress(0.0, "gathering spots")
     paired = _gather(sections, parts, recipe, cancelled)
     if trains_networks(recipe.model):
+        progress(0.0, "starting torch")
         load_torch()
     return pipeline.search(paired, recipe, progress=progress, cancelled=cancelled)
 
