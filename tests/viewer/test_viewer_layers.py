@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from napari.layers import Image, Points
 
-from napari_st2msi.viewer import layers
+from napari_st2msi.io.landmarks import landmark_elements
+from napari_st2msi.viewer import layers, overlays
 from napari_st2msi.viewer.explore_source import gather
 from napari_st2msi.viewer.ion_values import Columns, IonSource, limits_of, rows_of, spread_of
 from napari_st2msi.viewer.pictures import Pictures
@@ -324,3 +325,40 @@ def test_side_by_side_gives_no_cells_to_what_lies_over_the_tissue(viewer, pictur
     pictures.set_grid(False)
     assert spots.visible
     assert not total.visible
+
+
+def test_naparis_own_button_of_the_grid_does_the_same(viewer, pictures, section, measured, guess):
+    layers.show_section(viewer, section)
+    show(pictures, section, measured, guess)
+    pictures.show_ion("ion0", "x")
+    layers.find(viewer, section, "spots").visible = True
+    visible = lambda: [layer.name for layer in viewer.layers if layer.visible]  # noqa: E731
+    viewer.canvas.grid.enabled = True
+    assert visible() == ["measured · x", "predicted · x", "residual · x"]
+    viewer.canvas.grid.enabled = False
+    assert visible() == ["ST spots", "measured · x"]
+
+
+def test_on_another_page_the_grid_brings_no_pictures(viewer, pictures, section, measured, guess):
+    show(pictures, section, measured, guess)
+    pictures.show_ion("ion0", "x")
+    pictures.put_away()
+    viewer.canvas.grid.enabled = True
+    assert not any(layer.visible for layer in viewer.layers)
+    pictures.arrange()
+    assert all(layer.visible for layer in viewer.layers)
+
+
+@pytest.mark.parametrize("registered", [False, True])
+def test_landmarks_are_seen_while_msi_lies_beside_st_and_afterwards_only_by_hand(viewer, make_section, registered):
+    section = make_section(registered=registered)
+    points = np.array([[0.0, 0.0], [40.0, 0.0], [0.0, 30.0]])
+    section.sdata.points.update(landmark_elements(["1", "2", "3"], points, points))
+    overlays.show_landmarks(viewer, section)
+    st, msi = (layers.find(viewer, section, role) for role in ("landmarks_st", "landmarks_msi"))
+    assert (st.visible, msi.visible) == (not registered, not registered)
+    assert st.text.visible
+    assert msi.text.visible is not registered, "over each other the same number would be read twice"
+    st.visible = msi.visible = not st.visible
+    overlays.show_landmarks(viewer, section)
+    assert st.visible is msi.visible is registered, "what was chosen by hand stays"

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import QWidget
 from napari_st2msi import pipeline
 from napari_st2msi.registration.landmark_files import find_landmarks
 from napari_st2msi.section import Section
-from napari_st2msi.viewer import layers
+from napari_st2msi.viewer import layers, overlays
 from napari_st2msi.viewer.docks.register import RegisterDock
 from napari_st2msi.viewer.docks.register_table import TIERS
 from napari_st2msi.viewer.landmark_pairs import Side
@@ -338,6 +338,52 @@ def test_the_second_canvas_comes_and_goes(
     qtbot.waitUntil(lambda: centre.layout().count() == before - 1, timeout=5000)
     assert not window.keymap
     assert all(each.__module__.startswith("napari.") for each in window.mouse_drag_callbacks)
+
+
+def test_other_docks_do_not_cover_the_st_and_get_what_they_asked_for_afterwards(
+    qtbot: Any, window: Any, start: Callable[[Section], Hand], zarr: Path
+) -> None:
+    section = pipeline.open_section(zarr)
+    explore = open_dock(window, "Explore")
+    hand = start(section)
+    measured = lambda: layers.find(window, section, "measured")  # noqa: E731
+    qtbot.waitUntil(lambda: measured() is not None, timeout=10_000)
+    seen = []
+    measured().events.visible.connect(lambda event: seen.append(event.source.visible))
+    pipeline.register(section)
+    explore.state.set_registered(section)
+    qtbot.waitUntil(lambda: not explore._reading.running, timeout=10_000)
+    explore.state.ion = str(section.ions.index[-1])
+    assert explore.ions.buttons["measured"].isChecked(), "it is what Explore shows"
+    assert not any(seen)
+    assert not measured().visible
+    assert window.layers.selection.active is hand.dock.fixed.layer
+    measured().visible = True  # by its eye in the layer list
+    assert not measured().visible
+    open_dock(window, "Explore")
+    assert measured().visible
+    assert not layers.find(window, section, "landmarks_st").visible, "MSI lies over the ST now"
+    layers.find(window, section, "landmarks_st").visible = True
+    open_dock(window, "Register")
+    open_dock(window, "Explore")
+    assert layers.find(window, section, "landmarks_st").visible, "shown by hand"
+
+
+def test_the_section_before_is_not_seen_when_another_one_is_chosen_while_registering(
+    qtbot: Any, window: Any, start: Callable[[Section], Hand], zarr: Path, bare: Section
+) -> None:
+    section = pipeline.open_section(zarr)
+    data = open_dock(window, "Data")
+    data.state.add_section(section)
+    overlays.show_section(window, section)
+    start(section)
+    data.state.add_section(bare)
+    open_dock(window, "Data")
+    assert not any(layer.visible for layer in layers.own_layers(window, section))
+    data.state.section = section
+    assert layers.find(window, section, "landmarks_st").visible
+    assert layers.find(window, section, "histology").visible
+    assert not any(layer.visible for layer in layers.own_layers(window, bare))
 
 
 def test_the_msi_is_painted_again_after_another_tab_was_in_front(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from napari.layers import Points
+from napari.layers import Layer, Points
 from numpy.typing import NDArray
 
 from napari_st2msi.io.landmarks import FIXED, MOVING
@@ -16,12 +16,13 @@ from napari_st2msi.registration.persistence import transform_of
 from napari_st2msi.registration.transforms import Affine
 from napari_st2msi.section import CONFIDENCE, MSI_SYSTEM, Section
 from napari_st2msi.viewer import layers
+from napari_st2msi.viewer.aside import bring_back, put_aside, see
 from napari_st2msi.viewer.layers import Role
 
-# Marks layers that were hidden because another section is looked at, and not by hand.
-_HIDDEN = "hidden_by_section"
 #: In the metadata of a layer of landmarks while they are being edited: whoever edits them draws them.
 EDITED = "edited"
+# In the metadata of a layer of landmarks: whether both sides lay apart when it was last decided to show it.
+_APART = "sides_apart"
 # Told apart by colour and by shape; both are seen on stained tissue and on black.
 _LOOKS: tuple[tuple[Role, str, str, str], ...] = (
     ("landmarks_st", "landmarks ST", "#ffd92f", "disc"),
@@ -40,12 +41,7 @@ def show_only(viewer: Any, section: Section, sections: Sequence[Section]) -> Non
     """Hide the layers of other sections, since all lie around the same origin; what was hidden so comes back."""
     for other in sections:
         for layer in layers.own_layers(viewer, other):
-            if other is section:
-                if layer.metadata.pop(_HIDDEN, False):
-                    layer.visible = True
-            elif layer.visible:
-                layer.metadata[_HIDDEN] = True
-                layer.visible = False
+            (bring_back if other is section else put_aside)(layer, "another section")
 
 
 def remove_layers(viewer: Any, section: Section) -> None:
@@ -60,7 +56,11 @@ def has_landmarks(section: Section) -> bool:
 
 
 def show_landmarks(viewer: Any, section: Section) -> None:
-    """Show the landmarks that a section carries, numbered, each side where it lies."""
+    """Draw the landmarks that a section carries, numbered, each side where it lies.
+
+    While MSI lies beside ST they tell where the two belong together, and are seen. Once it lies over the ST
+    they would only cover it: they are hidden until somebody shows them, and then one side has the numbers.
+    """
     if not (has_landmarks(section) and section.has_msi):
         return
     drawn = layers.find(viewer, section, "landmarks_st")
@@ -72,8 +72,13 @@ def show_landmarks(viewer: Any, section: Section) -> None:
     moving = transform.forward(landmarks.moving)
     tissue = section.spots if section.has_st else section.pixels(MSI_SYSTEM)
     size = 0.025 * float(np.ptp(tissue.centres, axis=0).max())
+    apart = not section.registered
     for (role, name, colour, symbol), xy in zip(_LOOKS, (landmarks.fixed, moving), strict=True):
-        _show(viewer, section, role, name, xy[:, ::-1], landmarks.ids, colour, symbol, size)
+        layer = _show(viewer, section, role, name, xy[:, ::-1], landmarks.ids, colour, symbol, size)
+        if layer.metadata.get(_APART) is not apart:
+            layer.metadata[_APART] = apart
+            see(layer, apart)
+            layer.text.visible = apart or role == "landmarks_st"
 
 
 def show_coverage(viewer: Any, section: Section, paired: PairedDataset) -> None:
@@ -113,7 +118,7 @@ def show_confidence(viewer: Any, section: Section) -> None:
         "gray",
     )
     if fresh and layer is not None:
-        layer.visible = False
+        see(layer, False)
 
 
 def show_novelty(viewer: Any, section: Section, novelty: NDArray[np.floating] | None) -> None:
@@ -142,7 +147,7 @@ def show_novelty(viewer: Any, section: Section, novelty: NDArray[np.floating] | 
         "magma",
     )
     if fresh and layer is not None:
-        layer.visible = False
+        see(layer, False)
 
 
 def _show(
@@ -155,12 +160,12 @@ def _show(
     colour: str,
     symbol: str,
     size: float,
-) -> None:
+) -> Layer:
     layer = layers.find(viewer, section, role)
     if layer is not None:
         layer.data = positions
         layer.features = {"id": list(ids)}
-        return
+        return layer
     layer = Points(
         positions,
         name=name,
@@ -174,3 +179,4 @@ def _show(
         units=("um", "um"),
     )
     layers.add(viewer, section, role, layer)
+    return layer

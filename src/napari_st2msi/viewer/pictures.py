@@ -13,6 +13,7 @@ from psygnal import Signal
 
 from napari_st2msi.section import Section
 from napari_st2msi.viewer import layers as make
+from napari_st2msi.viewer.aside import bring_back, put_aside, see, wanted
 from napari_st2msi.viewer.ion_values import IonSource, IonValues
 
 Picture = Literal["measured", "predicted", "residual"]
@@ -56,11 +57,12 @@ class Pictures:
         self.measured_at: Literal["pixels", "spots"] = "pixels"
         self._sites: dict[str, make.Site] = {}
         self._busy = False
+        self._away = False
         self._fitted: Section | None = None
-        self._aside: list[Any] = []
         viewer.layers.events.removed.connect(self._on_removed)
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.canvas.events.size.connect(self._on_canvas)
+        viewer.canvas.grid.events.enabled.connect(self._on_grid)
 
     # -- what there is --------------------------------------------------------------------------
 
@@ -75,8 +77,10 @@ class Pictures:
         with self._by_ourselves():
             if self.section is not None and (source is None or source.section is not self.section):
                 for layer in make.own_layers(self.viewer, self.section):
-                    layer.visible = False
-        fresh = source is not None and source.section is not self.section
+                    put_aside(layer, "another section")
+            if source is not None:
+                for layer in make.own_layers(self.viewer, source.section):
+                    bring_back(layer, "another section")
         self.source = source
         self.section = None if source is None else source.section
         self.values = self.ion = None
@@ -87,10 +91,6 @@ class Pictures:
             self.measured_at = "spots"
         elif source.spots is None:
             self.measured_at = "pixels"
-        if fresh:
-            with self._by_ourselves():
-                if (layer := make.find(self.viewer, source.section, "histology")) is not None:
-                    layer.visible = True
 
     @property
     def available(self) -> tuple[Picture, ...]:
@@ -209,26 +209,30 @@ class Pictures:
         before, centre = camera.zoom, camera.center
         self.viewer.fit_to_view()
         zoomed = before / camera.zoom
+        self.on |= set(self.available)
         self.viewer.canvas.grid.stride = 1
         self.viewer.canvas.grid.enabled = side_by_side
-        self._put_aside(side_by_side)
-        self.on |= set(self.available)
-        self.arrange()
         self.viewer.fit_to_view()
         if zoomed > 1.05:
             camera.zoom, camera.center = camera.zoom * zoomed, centre
 
-    def _put_aside(self, side_by_side: bool) -> None:
-        """Hide what only means something over another layer, which would take cells of its own; or bring it back."""
-        if side_by_side and self.section is not None:
-            found = [make.find(self.viewer, self.section, role) for role in _OVERLAYS]
-            self._aside = [layer for layer in found if layer is not None and layer.visible]
+    def _on_grid(self, _event: Any = None) -> None:
+        """Follow that pictures stand side by side or on a stack, whoever decided it.
+
+        What only means something over another layer would take cells of its own, and is put aside.
+        """
+        if self.section is None:
+            return
         with self._by_ourselves():
-            for layer in self._aside:
-                layer.visible = not side_by_side
+            for role in _OVERLAYS:
+                if (layer := make.find(self.viewer, self.section, role)) is not None:
+                    (put_aside if self.grid else bring_back)(layer, "side by side")
+        if not self._away:
+            self.arrange()
 
     def arrange(self) -> None:
         """Make visible what should be, in the best shape of a grid."""
+        self._away = False
         shown = [p for p in self.available if self.layer(p) is not None and (p in self.on if self.grid else True)]
         if not self.grid:
             if self.front not in shown and shown:
@@ -237,9 +241,9 @@ class Pictures:
         with self._by_ourselves():
             for picture in PICTURES:
                 if (layer := self.layer(picture)) is not None:
-                    layer.visible = picture in shown
+                    see(layer, picture in shown)
             active = self.layer(self.front) if self.front in shown else self.layer(shown[0]) if shown else None
-            if active is not None:
+            if active is not None and active.visible:
                 # The status bar reads the active layer.
                 self.viewer.layers.selection.active = active
             histology = None if self.section is None else make.find(self.viewer, self.section, "histology")
@@ -250,10 +254,11 @@ class Pictures:
 
     def put_away(self) -> None:
         """Hide the pictures, because something else is looked at; `arrange` brings them back."""
+        self._away = True
         with self._by_ourselves():
             for picture in PICTURES:
                 if (layer := self.layer(picture)) is not None:
-                    layer.visible = False
+                    see(layer, False)
 
     def fit_titles(self) -> None:
         """Choose the shape of the grid, and a size of the titles at which they fit their cells."""
@@ -279,7 +284,7 @@ class Pictures:
         with self._by_ourselves():
             for picture, layer in zip(pair, layers, strict=True):
                 assert layer is not None
-                layer.visible = (picture == self.front) != other
+                see(layer, (picture == self.front) != other)
         return True
 
     def _best_shape(self) -> tuple[int, int]:
@@ -298,10 +303,10 @@ class Pictures:
 
     def _put_away_totals(self) -> None:
         assert self.section is not None
-        roles: tuple[make.Role, ...] = ("tic", "spots")
+        roles: tuple[make.Role, ...] = ("tic", "spots", "coverage")
         for role in roles:
             if (layer := make.find(self.viewer, self.section, role)) is not None:
-                layer.visible = False
+                see(layer, False)
 
     # -- what happens by hand -------------------------------------------------------------------
 
@@ -338,7 +343,7 @@ class Pictures:
 
     def _on_visible(self, event: Any) -> None:
         picture = self._picture_of(event.source)
-        if picture is None or self._busy:
+        if picture is None or self._busy or event.source.visible != wanted(event.source):
             return
         if event.source.visible:
             self.on.add(picture)

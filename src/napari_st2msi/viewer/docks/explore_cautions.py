@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from napari_st2msi.section import Section
+from napari_st2msi.viewer.aside import see, wanted
 from napari_st2msi.viewer.explore_source import Gathered
 from napari_st2msi.viewer.layers import find
 from napari_st2msi.viewer.overlays import show_novelty
@@ -48,4 +49,4 @@ class Cautions:
         section = self._said[0]
         layer = None if section is None else find(self._dock.viewer, section, "novelty")
         if layer is not None:
-            layer.visible = not layer.visible
+            see(layer, not wanted(layer))

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QComboBox, QLineEdit, QToolButton, QVBoxLayout, QWidg
 from superqt import QElidingLabel, QFlowLayout
 
 from napari_st2msi.errors import St2msiError
+from napari_st2msi.viewer.aside import wanted
 from napari_st2msi.viewer.explore_source import (
     KINDS,
     Gathered,
@@ -204,7 +205,7 @@ class IonsPage(QWidget):
         for picture, button in self.buttons.items():
             layer = self.pictures.layer(picture)
             button.setEnabled(picture in self.pictures.available)
-            button.setChecked(layer is not None and layer.visible)
+            button.setChecked(layer is not None and wanted(layer))
         self.grid.setChecked(self.pictures.grid)
         self.grid.setEnabled(len(self.pictures.available) > 1)
 

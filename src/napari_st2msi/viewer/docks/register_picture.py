@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from napari_st2msi.progress import Progress, never
 from napari_st2msi.registration.views import View, msi_view, st_view
 from napari_st2msi.section import Section
+from napari_st2msi.viewer.aside import see
 from napari_st2msi.viewer.layers import Role, find, show_histology, swapped
 
 Side = Literal["moving", "fixed"]
@@ -163,12 +164,6 @@ def put_above(viewer: Any, layer: Layer, below: Layer) -> None:
     place, limit = viewer.layers.index(layer), viewer.layers.index(below)
     if place < limit:
         viewer.layers.move(place, limit + 1)
-
-
-def see(layer: Layer, visible: bool) -> None:
-    """Show or hide a layer; napari would draw everything anew even where that changes nothing."""
-    if layer.visible != visible:
-        layer.visible = visible
 
 
 @contextmanager

@@ -16,8 +16,9 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QSlider, QStackedWidget, QVBoxLa
 from napari_st2msi.progress import Progress, check, never
 from napari_st2msi.registration.overlay import Mode, Overlay
 from napari_st2msi.registration.views import View
+from napari_st2msi.viewer.aside import see
 from napari_st2msi.viewer.docks.register_context import RegisterContext
-from napari_st2msi.viewer.docks.register_picture import insert, put_above, replace_data, see
+from napari_st2msi.viewer.docks.register_picture import insert, put_above, replace_data
 from napari_st2msi.viewer.docks.register_views import ViewsPanel
 from napari_st2msi.viewer.jobs import Job, Jobs
 from napari_st2msi.viewer.layers import swapped

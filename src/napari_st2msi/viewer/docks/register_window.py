@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 from weakref import ref
 
 from napari.components import ViewerModel
 from napari.layers import Layer
-from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QWidget
 
 from napari_st2msi.section import Section
 from napari_st2msi.viewer import layers, overlays
+from napari_st2msi.viewer.aside import bring_back, put_aside, see, wanted
 from napari_st2msi.viewer.docks.register_context import sides_of
 
 #: What stays visible on the ST side while landmarks are placed.
 _KEPT = ("histology", "spots", "landmarks_st")
-_HIDDEN = "hidden_by_register"
 
 
 class TwoCanvases:
@@ -60,7 +58,9 @@ class TwoCanvases:
         if self._before is not None:
             return
         left, self._section = self.left, section
+        landmarks = layers.find(left, section, "landmarks_st")
         self._before = {
+            "landmarks": landmarks is not None and wanted(landmarks),
             "grid": left.canvas.grid.enabled,
             "title": left.canvas.overlays.text.model_dump(),
         }
@@ -92,7 +92,7 @@ class TwoCanvases:
         landmarks = None if section is None else layers.find(left, section, "landmarks_st")
         if section is not None and landmarks is not None:
             # Elsewhere those are shown that the section carries, and not those that are being placed.
-            landmarks.visible = overlays.has_landmarks(section)
+            see(landmarks, before["landmarks"] and overlays.has_landmarks(section))
             overlays.show_landmarks(left, section)
 
     def close(self) -> None:
@@ -116,32 +116,26 @@ class TwoCanvases:
         """Bring back what was hidden."""
         for layer in self.left.layers:
             layer.events.visible.disconnect(self._on_visible)
-            if layer.metadata.pop(_HIDDEN, False):
-                layer.visible = True
+            bring_back(layer, "registering")
 
     def _hide_one(self, layer: Layer, section: Section) -> None:
         if layer.metadata.get(overlays.EDITED) or layers.role_of(layer, section) in _KEPT:
             return
-        if layer.visible:
-            layer.metadata[_HIDDEN] = True
-            layer.visible = False
-        if layers.KEY in layer.metadata:
-            # Other docks may want to show it when what it shows is made anew.
+        ours = layers.KEY in layer.metadata
+        if ours or layer.visible:
+            put_aside(layer, "registering")
+        if ours:
+            # Whoever shows it by its eye covers the ST with it.
             layer.events.visible.connect(self._on_visible)
 
     def _on_visible(self, event: Any) -> None:
-        if event.source.visible:
-            QTimer.singleShot(0, partial(self._hide_later, event.source))
+        if event.source.visible and self._section is not None:
+            self._hide_one(event.source, self._section)
 
     def _on_inserted(self, event: Any) -> None:
-        """Hide what other docks make meanwhile; what the user adds by hand stays."""
-        if event.value.metadata.get(layers.KEY) and not event.value.metadata.get(overlays.EDITED):
-            QTimer.singleShot(0, partial(self._hide_later, event.value))
-
-    def _hide_later(self, layer: Layer) -> None:
-        # That one only: the picture of the ST and the preview are layers, too.
-        if self._before is not None and self._section is not None and layer in self.left.layers:
-            self._hide_one(layer, self._section)
+        """Hide what other docks make meanwhile, before it is seen; what the user adds by hand stays."""
+        if layers.KEY in event.value.metadata and self._section is not None:
+            self._hide_one(event.value, self._section)
 
     # -- the window -----------------------------------------------------------------------------
 
