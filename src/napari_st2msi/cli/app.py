@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from napari_st2msi.cli import explaining, learning, registering, searching, sections, windows
+from napari_st2msi.cli import explaining, learning, registering, searching, sections, statistics, windows
 from napari_st2msi.cli.command import command
 
 app = typer.Typer(
@@ -45,6 +45,7 @@ for function, homes in (
     (sections.convert, ("opening",)),
     (registering.register, ("roles",)),
     (sections.pair, ("roles", "pairing")),
+    (statistics.autocorrelation, ("genes", "ions", "opening")),
     (searching.search, ("genes", "ions", "model", "networks", "search", "opening")),
     (learning.train, ("genes", "ions", "model", "networks", "evaluation", "intervals", "search", "opening")),
     (learning.predict, ("opening",)),

@@ -30,6 +30,22 @@ def write_table(path: str | Path, evaluation: Evaluation) -> Path:
     return write_whole(path, lambda file: evaluation.flat().to_csv(file, index_label="ion", float_format="%.6g"))
 
 
+def write_frame(path: str | Path, frame: pd.DataFrame) -> Path:
+    """Write a table without its index as CSV or Parquet, as the name ends.
+
+    Raises
+    ------
+    FileProblem
+        The file cannot be written, or its name ends in neither .csv nor .parquet.
+    """
+    path = Path(path)
+    if path.suffix == ".parquet":
+        return write_whole(path, lambda file: frame.to_parquet(file, index=False))
+    if path.suffix == ".csv":
+        return write_whole(path, lambda file: frame.to_csv(file, index=False, float_format="%.6g"))
+    raise FileProblem(f"'{path}' is of no kind that tables are written as. End it in .csv or .parquet.")
+
+
 def write_prediction(path: str | Path, prediction: AnnData) -> Path:
     """Write a prediction as h5ad, or as CSV: spot, section, x and y in µm, then a column for each ion.
 
