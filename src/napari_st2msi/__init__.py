@@ -30,6 +30,7 @@ _HOME = {
     "apply_registration": "pipeline",
     "pair": "pipeline",
     "evaluate": "pipeline",
+    "compare": "evaluation.compare",
     "compare_standardisation": "pipeline",
     "spatial_statistics": "evaluation.statistics",
     "local_statistics": "evaluation.statistics",

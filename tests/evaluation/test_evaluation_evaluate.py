@@ -6,6 +6,7 @@ import pytest
 from napari_st2msi.errors import DataProblem, RecipeProblem
 from napari_st2msi.evaluation.evaluate import cross_validate
 from napari_st2msi.evaluation.verdict import gain_over_position
+from napari_st2msi.features.spatial import morans_i, neighbour_graph
 from napari_st2msi.models.registry import BASELINES
 from napari_st2msi.models.two_stage import TwoStage
 from napari_st2msi.paired import PairedDataset
@@ -36,9 +37,10 @@ def test_planted_signal_is_found_out_of_fold_and_noise_is_not(found):
 
 def test_flat_table_has_the_promised_columns(found):
     promised = (
-        "mz name formula adduct label r2 pearson spearman rmse gain r2_mean r2_counts r2_coordinates r2_position "
-        "presence_auc presence_pr_auc presence_f1 presence_precision presence_recall prevalence n_present "
-        "mean_intensity moran_i learnable verdict interval_coverage"
+        "mz name formula adduct label r2 pearson spearman rmse rmse_sd ssim residual_moran_i gain gain_lower "
+        "gain_upper r2_mean r2_counts r2_coordinates r2_position skill_coordinates skill_position presence_auc "
+        "presence_pr_auc presence_f1 presence_precision presence_recall presence_mcc presence_brier presence_ece "
+        "presence_skill prevalence n_present mean_intensity moran_i learnable verdict interval_coverage"
     )
     assert set(found.flat().columns) == set(promised.split())
     assert set(found.table.columns.get_level_values(0)) == {"two_stage", *BASELINES, "ion"}
@@ -49,6 +51,56 @@ def test_gain_is_over_the_best_of_what_needs_no_genes(found):
     best = flat[["r2_mean", "r2_coordinates", "r2_position"]].max(axis=1)
     np.testing.assert_allclose(flat.gain.dropna(), (flat.r2 - best).dropna())
     np.testing.assert_allclose(gain_over_position(found.table, "mean")[:3], flat.r2_mean[:3] - best[:3])
+
+
+def test_intervals_of_the_gain_leave_out_nothing_where_genes_say_something(found):
+    flat = found.flat()
+    kind = DATA.ions.var.kind
+    assert ((flat.gain_lower <= flat.gain + 0.02) & (flat.gain <= flat.gain_upper + 0.02))[flat.learnable].all()
+    assert (flat.gain_lower[kind == "linear"] > 0.5).all()
+    assert (flat.gain_lower[kind == "noise"] < 0.02).all()
+    assert flat.gain_lower[kind == "zero"].isna().all()
+
+
+def test_the_image_and_what_is_left_of_it_are_judged(found):
+    flat = found.flat()
+    kind = DATA.ions.var.kind
+    values, guess = np.log1p(found.prediction.layers["measured"]), np.log1p(found.prediction.X)
+    left = morans_i(values - guess, neighbour_graph(DATA.xy, DATA.sections), DATA.sections)
+    np.testing.assert_allclose(flat.residual_moran_i[:6], left[:6], atol=1e-4)
+    assert (flat.ssim[kind == "linear"] > 0.6).all()
+    assert (flat.ssim[kind == "noise"] < 0.2).all()
+    np.testing.assert_allclose(flat.skill_position[:6], 1 - (1 - flat.r2[:6]) / (1 - flat.r2_position[:6]), rtol=1e-6)
+    assert (flat.presence_skill[kind == "presence"] > 0.1).all()
+    assert (flat.presence_mcc[kind == "presence"] > 0.3).all()
+
+
+def test_errors_by_squares_give_the_same_r2(found):
+    for name in ("two_stage", "coordinates"):
+        np.testing.assert_allclose(found.errors.r2(name)[:9], found.table[name]["r2"][:9], atol=1e-9)
+
+
+def test_what_genes_add_to_position_where_it_is_asked_for():
+    asked = Recipe.model_validate(
+        {"model": {"name": "coordinates"}, "evaluation": {"block_um": 400, "n_folds": 2, "genes_over_position": True}}
+    )
+    found = cross_validate(planted(n_side=14), asked)
+    flat = found.flat()
+    np.testing.assert_allclose(flat.genes_over_position, found.table["position_genes"]["r2"] - flat.r2_position)
+    assert (flat.genes_over_position[:3] > 0.3).all()
+
+
+def test_an_ion_that_is_the_same_in_a_fold_is_said_before_any_work():
+    data = planted(n_side=12)
+    data.ions.X[data.xy[:, 0] > 500, 0] = 0.0
+    said = []
+    recipe = Recipe.model_validate({"model": {"name": "mean"}, "evaluation": {"protocol": "tissue_halves"}})
+    found = cross_validate(data, recipe, progress=Progress(lambda fraction, words: said.append((fraction, words))))
+    # Without scores from any but one half, but with a word about it.
+    assert said[0] == (0.0, "Ion linear0 is the same in all held-out spots of a fold, which does not count for "
+                            "correlations.")  # fmt: skip
+    assert said[0][1] in found.protocol["note"]
+    assert "same in all" not in cross_validate(planted(n_side=12), recipe).protocol["note"]
 
 
 def test_each_value_is_predicted_by_a_model_that_did_not_see_it(found):
@@ -102,6 +154,10 @@ def test_groups_and_tic():
     )
     found = cross_validate(data, recipe)
     assert [fold.name for fold in found.folds] == ["s0", "s1", "s2"]
+    summary = found.summary()
+    assert list(summary["sections"]) == ["s0", "s1", "s2"]
+    medians = [each["median"] for each in summary["sections"].values()]
+    assert summary["macro"]["median"] == pytest.approx(np.mean(medians))
     np.testing.assert_allclose(found.flat().r2_coordinates.dropna(), 0, atol=1e-6)
     totals = found.prediction.layers["measured"].sum(axis=1)
     np.testing.assert_allclose(totals / np.median(totals), 1, rtol=0.2)

@@ -33,6 +33,9 @@ def test_one_fold_gives_the_textbook_scores(ion):
     assert row.precision == pytest.approx(peer.precision_score(truth, called))
     assert row.recall == pytest.approx(peer.recall_score(truth, called))
     assert row.f1 == pytest.approx(peer.f1_score(truth, called))
+    assert row.mcc == pytest.approx(peer.matthews_corrcoef(truth, called))
+    assert row.brier == pytest.approx(peer.brier_score_loss(truth, CHANCE[:, ion]))
+    assert row.rmse_sd == pytest.approx(row.rmse / Y[:, ion].std())
     assert row.roc_auc == pytest.approx(peer.roc_auc_score(truth, CHANCE[:, ion]))
 
 
@@ -63,11 +66,36 @@ def test_undefined_is_nan():
     tally.add(zero, zero, np.zeros(2), zero > 0, zero)
     scores = tally.result()
     assert list(scores.columns) == list(MEASURES)
-    for name in ("r2", "pearson", "spearman", "precision", "recall", "f1", "roc_auc", "pr_auc"):
+    for name in ("r2", "rmse_sd", "pearson", "spearman", "precision", "recall", "f1", "mcc", "roc_auc", "pr_auc"):
         assert scores[name].isna().all()
     without = Tally(4)
     without.add(Y, GUESS, Y.mean(axis=0), PRESENT)
-    assert without.result()[["precision", "recall", "f1", "roc_auc", "pr_auc"]].isna().all(axis=None)
+    assert without.result()[list(MEASURES[5:])].isna().all(axis=None)
+
+
+def test_calibration_is_the_gap_between_what_was_promised_and_what_came():
+    chance = np.repeat([0.05, 0.35, 0.75, 1.0], 200)[:, None]
+    there = np.random.default_rng(0).random(chance.shape) < chance
+    wrong = np.clip(chance + 0.2, 0, 1)
+    tally = Tally(2)
+    for part in (slice(0, 300), slice(300, 800)):
+        both = np.hstack([chance, wrong])[part]
+        twice = np.hstack([there, there])[part]
+        tally.add(both, both, both.mean(axis=0), twice, both)
+    ece = tally.result()["ece"]
+    gaps = [abs(there[chance == level].mean() - level) for level in (0.05, 0.35, 0.75, 1.0)]
+    assert ece[0] == pytest.approx(np.mean(gaps))
+    assert ece[0] < 0.05
+    assert ece[1] == pytest.approx(0.15, abs=0.05)
+
+
+def test_rmse_over_deviation_is_of_all_folds_together():
+    tally = Tally(1)
+    truth = np.concatenate([np.zeros(40), np.full(40, 10.0)])[:, None] + Y.reshape(-1)[:80, None]
+    guess = truth + 1.0
+    for part in (slice(0, 40), slice(40, 80)):
+        tally.add(truth[part], guess[part], np.array([7.0]), truth[part] > 0)
+    assert tally.result()["rmse_sd"][0] == pytest.approx(1 / truth.std())
 
 
 @pytest.mark.parametrize("value", [1.0, 0.3, np.log1p(7.3)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
+from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from napari_st2msi.evaluation.evaluate import Evaluation
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.recipe import Recipe
 from napari_st2msi.report.html import report_page, write_report
+from napari_st2msi.report.measures import measures, over_sections
 from napari_st2msi.report.table import write_table
 from napari_st2msi.report.words import fixed, in_short, methods, quartiles, score_lines, scored
 
@@ -164,3 +166,18 @@ def test_the_table_reads_back(tmp_path: Path, evaluation: Evaluation) -> None:
     flat = evaluation.flat()
     assert list(frame.columns) == list(flat.columns)
     np.testing.assert_allclose(frame["r2"], flat["r2"], rtol=1e-4, atol=1e-6)
+
+
+def test_further_measures_stand_beside_what_the_training_mean_reaches(page: str, evaluation: Evaluation) -> None:
+    table, flat = measures(evaluation), scored(evaluation.flat())
+    assert table.loc["RMSE / SD", "median"] == pytest.approx(flat["rmse_sd"].median())
+    assert table.loc["Pearson", "mean"] == 0
+    assert np.isnan(table.loc["SSIM", "mean"])
+    assert "genes added to position" not in table.index  # nobody asked for it
+    for name in table.index:
+        assert f'<td class="text">{escape(name)}</td>' in page
+    assert over_sections(evaluation) == ""
+
+
+def test_the_folds_are_drawn(page: str) -> None:
+    assert "Left: spots by the fold in which they were held out" in page

@@ -10,15 +10,23 @@ import pandas as pd
 from numpy.typing import NDArray
 
 #: Measures of intensity and of presence, in the order of the report.
-MEASURES = ("r2", "pearson", "spearman", "rmse", "precision", "recall", "f1", "roc_auc", "pr_auc")
+MEASURES = (
+    *("r2", "pearson", "spearman", "rmse", "rmse_sd"),
+    *("precision", "recall", "f1", "mcc", "roc_auc", "pr_auc", "brier", "ece"),
+)
+#: Into how many bins of equal width probabilities go to see whether they are calibrated.
+BINS = 10
 
 
 class Tally:
     """Skill of one predictor, collected fold by fold.
 
     R² is 1 − ΣSSE/ΣSST over all held-out spots, SST taken around the mean of each fold's own
-    training spots, so the training mean scores exactly 0. RMSE, precision, recall and F1 are over
-    all held-out spots too. Correlations and areas under curves are computed within each fold and
+    training spots, so the training mean scores exactly 0. RMSE, RMSE over the deviation of what was
+    measured (`rmse_sd`), precision, recall, F1, Matthews' correlation (doi:10.1016/0005-2795(75)90109-9),
+    Brier score (the mean squared error of probabilities) and expected calibration error (the gap between
+    probability and how often an ion was there, the mean over ten bins of probability weighted by spots) are
+    over all held-out spots too. Correlations and areas under curves are computed within each fold and
     averaged (weighted by spots, by pairs, by present spots): pooled, they would reward or punish
     differences between the folds' training means. A constant prediction correlates with nothing and
     counts as 0 there; folds without variation in the truth do not count.
@@ -34,10 +42,13 @@ class Tally:
     def __init__(self, n_ions: int, threshold: float = 0.5) -> None:
         self._threshold = threshold
         self._n = 0
+        self._shift = np.zeros(n_ions)
+        # Of each bin of probability: what was promised less what was there, summed over spots.
+        self._gap = np.zeros((BINS, n_ions))
         self._sums = {
             name: np.zeros(n_ions)
             for name in (
-                *("sse", "sst", "hit", "false", "missed", "n_presence"),
+                *("sse", "sst", "sum", "square", "hit", "false", "missed", "n_presence", "brier"),
                 *("pearson", "pearson_weight", "spearman", "spearman_weight"),
                 *("roc_auc", "roc_auc_weight", "pr_auc", "pr_auc_weight"),
             )
@@ -65,7 +76,11 @@ class Tally:
             (n, ions) predicted probability of presence, if the predictor gives one.
         """
         sums, n = self._sums, len(truth)
+        if not self._n:
+            self._shift = np.asarray(reference, dtype=np.float64)
         self._n += n
+        sums["sum"] += (truth - self._shift).sum(axis=0)
+        sums["square"] += ((truth - self._shift) ** 2).sum(axis=0)
         sums["sse"] += ((truth - predicted) ** 2).sum(axis=0)
         spread = ((truth - reference) ** 2).sum(axis=0)
         # The mean of equal numbers is off by rounding, which must not pass for variation.
@@ -81,6 +96,11 @@ class Tally:
         sums["hit"] += (called & present).sum(axis=0)
         sums["false"] += (called & ~present).sum(axis=0)
         sums["missed"] += (~called & present).sum(axis=0)
+        gap = probability - present
+        sums["brier"] += (gap**2).sum(axis=0)
+        n_ions = gap.shape[1]
+        cell = np.clip((probability * BINS).astype(np.int64), 0, BINS - 1) * n_ions + np.arange(n_ions)
+        self._gap += np.bincount(cell.ravel(), gap.ravel(), minlength=BINS * n_ions).reshape(BINS, n_ions)
         mixed = (positive > 0) & (positive < n)
         if mixed.any():
             roc, pr = np.zeros(len(mixed)), np.zeros(len(mixed))
@@ -92,17 +112,24 @@ class Tally:
     def result(self) -> pd.DataFrame:
         """Return ions × `MEASURES`, NaN where a measure is undefined."""
         s = self._sums
+        absent = s["n_presence"] - s["hit"] - s["false"] - s["missed"]
+        called, there = s["hit"] + s["false"], s["hit"] + s["missed"]
         with np.errstate(divide="ignore", invalid="ignore"):
             columns = {
                 "r2": np.where(s["sst"] > 0, 1 - s["sse"] / s["sst"], np.nan),
                 "pearson": s["pearson"] / s["pearson_weight"],
                 "spearman": s["spearman"] / s["spearman_weight"],
                 "rmse": np.sqrt(s["sse"] / self._n),
-                "precision": s["hit"] / (s["hit"] + s["false"]),
-                "recall": s["hit"] / (s["hit"] + s["missed"]),
-                "f1": 2 * s["hit"] / (2 * s["hit"] + s["false"] + s["missed"]),
+                "rmse_sd": np.where(s["sst"] > 0, np.sqrt(s["sse"] / (s["square"] - s["sum"] ** 2 / self._n)), np.nan),
+                "precision": s["hit"] / called,
+                "recall": s["hit"] / there,
+                "f1": 2 * s["hit"] / (called + there),
+                "mcc": (s["hit"] * absent - s["false"] * s["missed"])
+                / np.sqrt(called * there * (absent + s["false"]) * (absent + s["missed"])),
                 "roc_auc": s["roc_auc"] / s["roc_auc_weight"],
                 "pr_auc": s["pr_auc"] / s["pr_auc_weight"],
+                "brier": s["brier"] / s["n_presence"],
+                "ece": np.abs(self._gap).sum(axis=0) / s["n_presence"],
             }
         return pd.DataFrame(columns, columns=list(MEASURES))
 

@@ -6,6 +6,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from napari_st2msi.evaluation.block_errors import BlockErrors, interval
+
+#: Predictors that know no gene, the best of which a gain is over.
+WITHOUT_GENES = ("mean", "coordinates", "position")
 #: R² up to this counts as none: shrunken models reach small positive values on pure noise.
 SKILL = 0.02
 #: Moran's I from which an image counts as having structure.
@@ -19,8 +23,15 @@ def gain_over_position(table: pd.DataFrame, model: str) -> NDArray[np.float64]:
     whole groups held out, `coordinates` has no neighbours to look at and falls back to the mean, so
     `position` is what counts; with blocks it is mostly `coordinates`.
     """
-    without = [table[name]["r2"].to_numpy(dtype=float) for name in ("mean", "coordinates", "position")]
+    without = [table[name]["r2"].to_numpy(dtype=float) for name in WITHOUT_GENES]
     return table[model]["r2"].to_numpy(dtype=float) - np.maximum.reduce(without)
+
+
+def gain_interval(errors: BlockErrors, model: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return (ions,) lower and upper ends of 95 % intervals of the gain, from squares of tissue drawn anew."""
+    weight = errors.draws()
+    best = np.maximum.reduce([errors.r2(name, weight) for name in WITHOUT_GENES])
+    return interval(errors.r2(model, weight) - best)
 
 
 def verdicts(

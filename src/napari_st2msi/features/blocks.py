@@ -31,6 +31,17 @@ def spot_pitch(xy: NDArray[np.float64], section: NDArray[Any]) -> float:
     return float(np.median(together)) if len(together) else 0.0
 
 
+def squares(xy: NDArray[np.float64], section: NDArray[Any], side: float) -> NDArray[np.int64]:
+    """Return (n,) the square of tissue, `side` µm wide and of one section, that each spot lies in."""
+    _, section_code = np.unique(section, return_inverse=True)
+    corner = np.zeros((section_code.max() + 1, 2))
+    for code in range(len(corner)):
+        corner[code] = xy[section_code == code].min(axis=0)
+    cell = np.floor((xy - corner[section_code]) / side).astype(np.int64)
+    _, block = np.unique(np.column_stack([section_code, cell]), axis=0, return_inverse=True)
+    return np.asarray(block, dtype=np.int64).ravel()
+
+
 def assign_blocks(
     xy: NDArray[np.float64], section: NDArray[Any], side: float, n_folds: int, seed: int
 ) -> tuple[NDArray[np.int64], int]:
@@ -50,13 +61,7 @@ def assign_blocks(
     (n,) fold of each spot, and the number of squares. With fewer squares than folds, some folds
     stay empty.
     """
-    _, section_code = np.unique(section, return_inverse=True)
-    corner = np.zeros((section_code.max() + 1, 2))
-    for code in range(len(corner)):
-        corner[code] = xy[section_code == code].min(axis=0)
-    cell = np.floor((xy - corner[section_code]) / side).astype(np.int64)
-    _, block = np.unique(np.column_stack([section_code, cell]), axis=0, return_inverse=True)
-    block = block.ravel()
+    block = squares(xy, section, side)
     sizes = np.bincount(block)
     order = np.random.default_rng(seed).permutation(len(sizes))
     order = order[np.argsort(-sizes[order], kind="stable")]

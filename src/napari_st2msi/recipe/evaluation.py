@@ -47,4 +47,9 @@ class Evaluation(Choices):
         title="Distance to predict at (µm)",
         description="For 'knndm': how far predicted spots will lie from measured ones. Empty: as those without ions.",
     )
+    genes_over_position: bool = Field(
+        False,
+        title="What genes add to position",
+        description="Also fits position and genes together (a ridge regression), to compare with position alone.",
+    )
     seed: int = Field(0, ge=0, title="Seed", description="Of the assignment of blocks or spots to folds.")

@@ -8,15 +8,18 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from napari_st2msi.evaluation.conformal import COLUMNS as COVERAGE_COLUMNS
 from napari_st2msi.evaluation.verdict import SKILL
 from napari_st2msi.paired import PairedDataset, dense
 from napari_st2msi.report.figures import baseline_figure, moran_figure, png, score_figure
+from napari_st2msi.report.folds import folds_figure
+from napari_st2msi.report.measures import measures, over_sections
 from napari_st2msi.report.overview import overview_figure, overview_words
 from napari_st2msi.report.search import history_figure
 from napari_st2msi.report.table import write_whole
@@ -50,14 +53,19 @@ _COLUMNS = {
     "mz": ("m/z", 4),
     "r2": ("R²", 3),
     "gain": ("gain", 3),
+    "gain_lower": ("gain from", 3),
+    "gain_upper": ("gain to", 3),
+    "genes_over_position": ("genes added", 3),
     "r2_coordinates": ("R² neighbours", 3),
     "r2_position": ("R² position", 3),
     "pearson": ("Pearson", 3),
     "spearman": ("Spearman", 3),
-    "rmse": ("RMSE", 3),
+    "rmse_sd": ("RMSE/SD", 3),
+    "ssim": ("SSIM", 3),
     "presence_auc": ("presence AUC", 3),
-    "presence_f1": ("presence F1", 3),
+    "presence_mcc": ("presence MCC", 3),
     "moran_i": ("Moran's I", 3),
+    "residual_moran_i": ("I of residual", 3),
     "prevalence": ("present in", 2),
     "interval_coverage": ("within interval", 3),
 }
@@ -130,6 +138,8 @@ def report_page(
             f"over the {len(fair):,} ions that could be learned. Above R² = {SKILL:g} there is skill: shrunken models "
             "reach small positive values on pure noise."
         ),
+        folds=_folds(evaluation),
+        measures=_measures(evaluation),
         predictors=_predictor_table(quartiles(flat, model), model) if len(fair) else "",
         score_figure=_score_figure(fair, model),
         pair_figures=_pair_figures(fair),
@@ -176,6 +186,34 @@ def _predictor_table(table: pd.DataFrame, model: str) -> str:
     return (
         '<table><thead><tr><th class="text">predictor</th><th>lower quartile</th><th>median R²</th><th>upper quartile'
         f"</th><th>ions above {SKILL:g}</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    )
+
+
+def _folds(evaluation: Evaluation) -> str:
+    xy, sections = _spots(evaluation)
+    return _figure(
+        folds_figure(xy, sections, evaluation.folds),
+        "Left: spots by the fold in which they were held out. Then single folds: grey spots neither trained nor were "
+        "scored there, for their nearness to held-out ones.",
+    )
+
+
+def _measures(evaluation: Evaluation) -> str:
+    table = measures(evaluation)
+    if not len(table):
+        return ""
+    rows = []
+    for name, row in table.iterrows():
+        cells = "".join(f"<td>{fixed(row[column], 3)}</td>" for column in ("lower", "median", "upper"))
+        mean = "–" if np.isnan(row["mean"]) else fixed(row["mean"], 3)
+        words = f'<td class="text">{escape(row["words"])}</td>'
+        rows.append(f'<tr><td class="text">{escape(str(name))}</td>{cells}<td>{mean}</td>{words}</tr>')
+    said = over_sections(evaluation)
+    return (
+        "<details><summary>Further measures, over ions</summary>"
+        '<table><thead><tr><th class="text">measure</th><th>lower quartile</th><th>median</th><th>upper quartile</th>'
+        '<th>training mean</th><th class="text">what it says</th></tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table>{f'<p>{escape(said)}</p>' if said else ''}</details>"
     )
 
 
@@ -250,7 +288,7 @@ def _gallery(fair: pd.DataFrame, evaluation: Evaluation) -> str:
         return ""
     prediction = evaluation.prediction
     measured, predicted = dense(prediction.layers["measured"]), dense(prediction.X)
-    xy = side_by_side(np.asarray(prediction.obsm["spatial"])[:, :2], prediction.obs["section"].astype(str).to_numpy())
+    xy = side_by_side(*_spots(evaluation))
     ranked = fair.sort_values("r2", ascending=False, kind="stable").index
     chosen = dict.fromkeys(ranked[:_BEST], "")
     for place, words in _OTHERS:
@@ -272,6 +310,12 @@ def _gallery(fair: pd.DataFrame, evaluation: Evaluation) -> str:
         "99.5th percentile are drawn in the last colour. Spots are drawn large enough to touch; those without a "
         f"value are left out.</p>{''.join(pictures)}"
     )
+
+
+def _spots(evaluation: Evaluation) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    """Return positions (n, 2) and sections (n,) of the held-out spots."""
+    prediction = evaluation.prediction
+    return np.asarray(prediction.obsm["spatial"])[:, :2], prediction.obs["section"].astype(str).to_numpy()
 
 
 def _ion_table(flat: pd.DataFrame) -> str:

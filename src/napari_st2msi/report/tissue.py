@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
 INK, FAINT = "#1d2733", "#7b8794"
@@ -114,10 +115,10 @@ def ion_figure(
 def draw_spots(
     axis: Axes,
     xy: NDArray[np.floating],
-    values: NDArray[np.floating],
+    values: NDArray[np.number],
     diameter: float,
     *,
-    colours: str,
+    colours: str | Colormap,
     limits: tuple[float, float],
 ) -> Any:
     """Draw spots as discs of a diameter in µm, coloured by value; missing values are left out."""

@@ -59,6 +59,10 @@ COLUMNS = (
     Column("pearson", "Pearson", "Correlation out of fold", width=62, default=False),
     Column("spearman", "Spearman", "Rank correlation out of fold", width=70, default=False),
     Column("rmse", "RMSE", "Root mean square error out of fold, on the learning scale", width=62, default=False),
+    Column("rmse_sd", "RMSE/SD", "RMSE in deviations of the measured ion, out of fold", width=70, default=False),
+    Column("ssim", "SSIM", "Likeness of the measured and the predicted image, out of fold", width=62, default=False),
+    Column("residual_moran_i", "I left", "Moran's I of what the prediction leaves", width=62, default=False),
+    Column("presence_mcc", "MCC", "Presence: Matthews' correlation out of fold; 0 is chance", width=62, default=False),
     Column("formula", "Formula", "As the file gives it", width=90, default=False),
 )
 

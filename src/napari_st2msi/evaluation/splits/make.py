@@ -55,8 +55,8 @@ class Splits:
         Each spot is held out in exactly one of them.
     facts
         Plain values: `protocol`, `n_folds`, `note` (how it was done, in words), and what goes with the protocol:
-        `block_um`, `buffer_um`, `range_um`, `group`, `distance_um`; `n_sharing`, the training spots left out for a
-        common pixel, the mean over folds.
+        `block_um`, `buffer_um`, `range_um` (where ions have one), `group`, `distance_um`, `reached_um`;
+        `n_sharing`, the training spots left out for a common pixel, the mean over folds.
     """
 
     folds: list[Fold]
@@ -127,7 +127,9 @@ def _blocks(paired: PairedDataset, recipe: Recipe, context: AnnData | None) -> _
         f"Squares of {side:,.0f} µm were held out in {len(splits)} folds; "
         f"spots within {buffer:,.0f} µm of a held-out spot did not train."
     )
-    facts = {"block_um": float(side), "buffer_um": float(buffer), "range_um": reach.range_um}
+    facts = {"block_um": float(side), "buffer_um": float(buffer)}
+    if reach.range_um is not None:
+        facts["range_um"] = reach.range_um
     return splits, _numbered(splits), {**facts, "note": note + sizes_in_words(paired, recipe, reach, side, buffer)}
 
 

@@ -121,5 +121,5 @@ def sizes_in_words(paired: PairedDataset, recipe: Recipe, reach: Reach, side: fl
         parts = f"{reach.range_um:,.0f} + {reach.features_um:,.0f} + {reach.pixels_um:,.0f} µm (range, features, pixels"
         whole = buffer >= reach.buffer_um * (1 - 1e-6)
         least = f"{LEAST_TRAIN:.0%} of the other spots train"
-        said.append(f"the buffer is {parts})" if whole else f"of a buffer of {parts}) as much as lets {least}")
+        said.append(f"the buffer is {parts})" if whole else f"a buffer of {parts}) was cut to let {least}")
     return f" {known[:1].upper()}{known[1:]}" + (": " if said else "") + "; ".join(said) + "."
