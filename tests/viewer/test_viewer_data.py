@@ -25,7 +25,7 @@ from napari_st2msi.viewer.docks.data import DataDock
 from napari_st2msi.viewer.docks.data_found import found_in_words
 from napari_st2msi.viewer.docks.data_open import sort_paths
 from napari_st2msi.viewer.docks.next_step import next_step
-from napari_st2msi.viewer.parts.fields import words_for
+from napari_st2msi.viewer.parts.choice_words import words_for
 from napari_st2msi.viewer.parts.group import Group
 from napari_st2msi.viewer.state import Work, state_of
 

@@ -13,7 +13,8 @@ from qtpy.QtWidgets import QApplication
 
 from napari_st2msi.io.opening import Opening
 from napari_st2msi.recipe import Evaluation, Genes, Ions, Model, Pairing
-from napari_st2msi.viewer.parts.fields import NumberField, PathField, words_for
+from napari_st2msi.viewer.parts.choice_words import words_for
+from napari_st2msi.viewer.parts.fields import NumberField, PathField
 from napari_st2msi.viewer.parts.recipe_form import RecipeForm, split_unit
 
 

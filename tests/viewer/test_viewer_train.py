@@ -27,8 +27,8 @@ from napari_st2msi.recipe.networks import NETWORKS, trains_networks
 from napari_st2msi.section import Section
 from napari_st2msi.viewer.docks import train_forms, train_runs, train_search, train_view
 from napari_st2msi.viewer.docks.train import TrainDock
+from napari_st2msi.viewer.parts.choice_words import words_for
 from napari_st2msi.viewer.parts.close_guard import stop_and_close
-from napari_st2msi.viewer.parts.fields import words_for
 from napari_st2msi.viewer.parts.group import Group
 from napari_st2msi.viewer.state import state_of
 

@@ -13,7 +13,7 @@ from napari_st2msi.registration.persistence import registration_of
 from napari_st2msi.section import Section
 from napari_st2msi.viewer.docks.register_view import fit_in_words
 from napari_st2msi.viewer.parts.buttons import flat
-from napari_st2msi.viewer.parts.fields import words_for
+from napari_st2msi.viewer.parts.choice_words import words_for
 from napari_st2msi.viewer.parts.recipe_form import RecipeForm
 from napari_st2msi.viewer.parts.words import Words
 

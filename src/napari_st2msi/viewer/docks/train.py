@@ -25,9 +25,9 @@ from napari_st2msi.viewer.docks.train_view import ScoresView, SectionsView, grou
 from napari_st2msi.viewer.docks.train_work import Trained
 from napari_st2msi.viewer.jobs import Job
 from napari_st2msi.viewer.parts.buttons import flat
+from napari_st2msi.viewer.parts.choice_words import words_for
 from napari_st2msi.viewer.parts.dock import Dock, Level
 from napari_st2msi.viewer.parts.empty import EmptyState
-from napari_st2msi.viewer.parts.fields import words_for
 from napari_st2msi.viewer.parts.open_dock import open_dock
 from napari_st2msi.viewer.parts.recipe_form import RecipeForm
 from napari_st2msi.viewer.parts.style import Look, look_of

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 from napari_st2msi.viewer.docks import train_runs
 from napari_st2msi.viewer.docks.train_runs import Run
 from napari_st2msi.viewer.parts.buttons import flat
-from napari_st2msi.viewer.parts.fields import words_for
+from napari_st2msi.viewer.parts.choice_words import words_for
 from napari_st2msi.viewer.parts.words import Words
 
 

@@ -9,7 +9,7 @@ from napari_st2msi.models.registry import BASELINES, model_names
 from napari_st2msi.recipe import Evaluation as Protocol
 from napari_st2msi.recipe import Genes, Intervals, Ions, Model, Networks, Recipe, Search
 from napari_st2msi.recipe.networks import NETWORKS, trains_networks
-from napari_st2msi.viewer.parts.fields import words_for
+from napari_st2msi.viewer.parts.choice_words import words_for
 from napari_st2msi.viewer.parts.recipe_form import RecipeForm
 
 _HISTOLOGY = {"texture": "histology", "learned": "learned histology", "timm": "histology by timm"}

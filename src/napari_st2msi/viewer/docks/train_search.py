@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_st2msi.evaluation.search import TRIALS
 from napari_st2msi.viewer.parts.buttons import flat
-from napari_st2msi.viewer.parts.fields import words_for
+from napari_st2msi.viewer.parts.choice_words import words_for
 from napari_st2msi.viewer.parts.recipe_form import RecipeForm, split_unit
 from napari_st2msi.viewer.parts.words import Words
 

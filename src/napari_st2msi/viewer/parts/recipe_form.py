@@ -14,6 +14,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from napari_st2msi.recipe import explain
+from napari_st2msi.viewer.parts.choice_words import words_for
 from napari_st2msi.viewer.parts.dock import form
 from napari_st2msi.viewer.parts.fields import (
     CheckField,
@@ -23,7 +24,6 @@ from napari_st2msi.viewer.parts.fields import (
     NumbersField,
     PathField,
     TextField,
-    words_for,
 )
 from napari_st2msi.viewer.parts.words import Words
 
