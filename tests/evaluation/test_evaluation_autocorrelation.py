@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from anndata import AnnData
+from scipy.sparse import csr_matrix
 from scipy.stats import kstest
 
 from napari_st2msi.errors import DataProblem
@@ -49,6 +50,7 @@ def test_any_graph_may_be_given_and_moran_is_the_one_of_gene_selection():
     graph = neighbour_graph(xy, one, 9)
     given = autocorrelation(values, xy, graph=graph)
     np.testing.assert_allclose(given["moran_i"], morans_i(values, graph, one), rtol=1e-12)
+    np.testing.assert_array_equal(autocorrelation(values, xy, graph=csr_matrix(graph)), given)
     by_number = autocorrelation(values, xy, n_neighbours=9)
     np.testing.assert_array_equal(by_number, given)
 

@@ -60,7 +60,7 @@ def autocorrelation(
     names
         Of the columns: the index of the table.
     graph
-        (n, n) CSR of weights between spots of one section; None for the nearest `n_neighbours`, rows summing to 1.
+        (n, n) sparse weights between spots of one section; None for the nearest `n_neighbours`, rows summing to 1.
     n_permutations
         How often values are put on other spots of their section; 0 for analytic p-values only.
     alternative
@@ -81,8 +81,10 @@ def autocorrelation(
     DataProblem
         Values are missing or infinite, or arrays differ in length.
     """
+    from scipy.sparse import csr_array
+
     values, xy, sections = checked(values, xy, sections)
-    graph = neighbour_graph(xy, sections, n_neighbours) if graph is None else graph
+    graph = csr_array(neighbour_graph(xy, sections, n_neighbours) if graph is None else graph)
     if graph.shape != (len(values), len(values)):
         raise DataProblem(f"The graph is of {graph.shape[0]:,} spots, the values of {len(values):,}. Give one of both.")
     cross, own, power = neighbour_sums(values, graph, sections)

@@ -75,10 +75,11 @@ def local_moran(
     DataProblem
         Values are missing or infinite, or arrays differ in length.
     """
+    from scipy.sparse import csr_array
     from scipy.stats import norm
 
     values, xy, sections = checked(values, xy, sections)
-    graph = (neighbour_graph(xy, sections, n_neighbours) if graph is None else graph).tocsr()
+    graph = csr_array(neighbour_graph(xy, sections, n_neighbours) if graph is None else graph)
     z = np.array(values, dtype=np.float64)
     level = np.abs(z).max(axis=0, initial=0.0)
     others = np.zeros(len(z))
