@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 from napari.layers import Image, Layer, Points
-from napari.utils.colormaps import ensure_colormap
+from napari.utils.colormaps import Colormap, ensure_colormap
 from numpy.typing import NDArray
 
 from napari_st2msi.grid import Grid
@@ -34,6 +34,7 @@ Role = Literal[
     "attribution",
     "change",
     "novelty",
+    "folds",
     "region",
     "landmarks_st",
     "landmarks_msi",
@@ -230,7 +231,7 @@ def show_values(
     values: NDArray[np.float32],
     limits: tuple[float, float],
     name: str,
-    colormap: str,
+    colormap: str | Colormap,
     *,
     make: bool = True,
 ) -> Layer | None:
@@ -280,7 +281,9 @@ def _fits(layer: Layer, site: Site) -> bool:
     return isinstance(layer, Points) and len(layer.data) == len(site.outlines)
 
 
-def _new(site: Site, values: NDArray[np.float32], limits: tuple[float, float], name: str, colormap: str) -> Layer:
+def _new(
+    site: Site, values: NDArray[np.float32], limits: tuple[float, float], name: str, colormap: str | Colormap
+) -> Layer:
     if site.grid is not None:
         return Image(
             site.grid.image(values),
@@ -308,7 +311,7 @@ def _update_image(layer: Image, site: Site, values: NDArray[np.float32], limits:
 
 
 def _update_points(
-    layer: Points, site: Site, values: NDArray[np.float32], limits: tuple[float, float], colormap: str
+    layer: Points, site: Site, values: NDArray[np.float32], limits: tuple[float, float], colormap: str | Colormap
 ) -> None:
     low, high = limits
     # The feature is what the status bar shows at the cursor.
