@@ -35,6 +35,8 @@ _HOME = {
     "spatial_statistics": "evaluation.statistics",
     "local_statistics": "evaluation.statistics",
     "skill_significance": "evaluation.nulls",
+    "learnability": "pipeline",
+    "Tiers": "evaluation.tiers",
     "search": "pipeline",
     "train": "pipeline",
     "predict": "pipeline",

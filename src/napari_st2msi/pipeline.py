@@ -6,7 +6,7 @@ together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from napari_st2msi.evaluation.batch import BatchEffect
     from napari_st2msi.evaluation.evaluate import Evaluation
+    from napari_st2msi.evaluation.learnability import Learnability
     from napari_st2msi.evaluation.search import Search
+    from napari_st2msi.evaluation.tiers import Tiers
     from napari_st2msi.explain.attribution import Attribution, Part, RegionAttribution
     from napari_st2msi.explain.inputs import Spots
     from napari_st2msi.explain.perturb import Change, Perturbation
@@ -243,6 +245,32 @@ def compare_standardisation(
 
     return compare_standardisation(
         paired, recipe or Recipe(), evaluation=evaluation, progress=progress, cancelled=cancelled
+    )
+
+
+def learnability(
+    paired: PairedDataset,
+    recipe: Recipe | None = None,
+    *,
+    protocols: Sequence[str] = ("random", "blocks"),
+    section: Section | Sequence[Section] | None = None,
+    evaluations: Mapping[str, Evaluation] | None = None,
+    criteria: Tiers | None = None,
+    progress: Progress = Progress(),
+    cancelled: Callable[[], bool] = never,
+) -> Learnability:
+    """Find which ions can be learned, under every protocol, and why; see `napari_st2msi.evaluation.learnability`."""
+    from napari_st2msi.evaluation.learnability import learnability
+
+    return learnability(
+        paired,
+        recipe,
+        protocols=protocols,
+        section=section,
+        evaluations=evaluations,
+        criteria=criteria,
+        progress=progress,
+        cancelled=cancelled,
     )
 
 

@@ -1,0 +1,168 @@
+"""How well any model could do: the share of an ion's variance that a second measurement would find again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_st2msi.errors import DataProblem, RecipeProblem
+from napari_st2msi.evaluation.repeats import adjacent, isotopologues
+from napari_st2msi.evaluation.split_half import split_half
+from napari_st2msi.evaluation.variogram import variogram
+from napari_st2msi.features.ions import IonScale
+from napari_st2msi.ions import ion_frame
+from napari_st2msi.progress import Progress, never
+from napari_st2msi.recipe import Ions
+
+if TYPE_CHECKING:
+    from napari_st2msi.paired import PairedDataset
+    from napari_st2msi.section import Section
+
+#: Ways to estimate a ceiling, the most direct first: the first that an ion has is its ceiling.
+SOURCES = ("split_half", "isotopologue", "adjacent", "nugget")
+#: The same in words.
+SOURCE_WORDS = {
+    "split_half": "halves of the spots' pixels",
+    "isotopologue": "its isotopologue",
+    "adjacent": "the adjacent section",
+    "nugget": "the variogram's nugget",
+}
+#: Those that count detail as noise, so that the true ceiling is that or more.
+LOWER_BOUNDS = ("adjacent", "nugget")
+#: Below this share of reproducible variance there is nothing that skill could be a share of.
+LEAST = 0.05
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """What share of each ion's variance is reproducible: the best R² that any model could reach.
+
+    Attributes
+    ----------
+    table
+        Ions × `split_half`, `isotopologue`, `adjacent`, `nugget` (shares of the variance within sections on the
+        learning scale, 0 to 1, NaN where that way cannot be gone), `partner` (the isotopologue, or empty), `ceiling`
+        (the first of them that is known) and `source` (which that is, or empty).
+    notes
+        Which ways could not be gone, and why, in words.
+    """
+
+    table: pd.DataFrame
+    notes: tuple[str, ...] = ()
+
+    @property
+    def ceiling(self) -> pd.Series:
+        """Of each ion."""
+        return self.table["ceiling"]
+
+
+def ceilings(
+    paired: PairedDataset,
+    choices: Ions | None = None,
+    *,
+    section: Section | Sequence[Section] | None = None,
+    adjacent_sections: tuple[str, str] | None = None,
+    ppm: float = 10.0,
+    n_splits: int = 10,
+    seed: int = 0,
+    progress: Progress = Progress(),
+    cancelled: Callable[[], bool] = never,
+) -> Ceilings:
+    """Estimate ceilings of all ions in every way that the data allow.
+
+    Parameters
+    ----------
+    paired
+        Covered spots; others are left out.
+    choices
+        The scale on which skill is measured.
+    section
+        The section or sections that the spots were paired from, in their order, for halves of pixels.
+    adjacent_sections
+        Names of two sections that are neighbours in the block, each covering the same tissue.
+    ppm
+        How near M + 1.003355 an isotopologue is.
+    n_splits, seed
+        How often the pixels of spots are halved, at random.
+
+    Raises
+    ------
+    DataProblem
+        No spot has ions, or the sections are not those that the spots were paired from.
+    RecipeProblem
+        A tolerance or a number of splits makes no sense, or a section named is not there.
+    """
+    if not ppm > 0 or n_splits < 1:
+        raise RecipeProblem("Give a tolerance above 0 ppm and at least one split.")
+    covered = paired.covered
+    if not covered.any():
+        raise DataProblem("No spot has measured ions. Pair MSI with ST first.")
+    paired = paired if covered.all() else paired.select(covered)
+    scale = IonScale(choices or Ions()).fit(paired.ions)
+    values = scale.forward(paired.ions)
+    ions = ion_frame(paired.ions)
+    table = pd.DataFrame(index=paired.ions.var_names)
+    notes = []
+    table["split_half"] = np.nan
+    weights = paired.pixel_weights
+    if section is None or weights is None:
+        notes.append(
+            "Halves of pixels: the pixels of the spots are not known."
+            if weights is None
+            else "Halves of pixels: needs the section that the spots were paired from."
+        )
+    else:
+        pixels, xy = _pixels(section, paired, weights.shape[1])
+        halves = split_half(
+            weights, pixels, xy, scale, paired.sections, n_splits=n_splits, seed=seed,
+            progress=progress, cancelled=cancelled,
+        )  # fmt: skip
+        table["split_half"] = halves.reliability
+        if halves.note:
+            notes.append(halves.note)
+    table["isotopologue"], table["partner"] = isotopologues(values, ions["mz"], paired.sections, ppm=ppm)
+    if not (table["partner"] != "").any():
+        notes.append(f"Isotopologues: no two ions lie 1.003355 apart within {ppm:g} ppm.")
+    table["adjacent"] = np.nan
+    if adjacent_sections is not None:
+        table["adjacent"] = adjacent(values, paired.xy, paired.sections, *adjacent_sections)
+    found = variogram(values, paired.xy, paired.sections)
+    table["nugget"] = np.nan if found is None else np.clip(1 - found.nugget, 0.0, 1.0)
+    known = table[list(SOURCES)].notna()
+    first = known.to_numpy().argmax(axis=1)
+    any_known = known.any(axis=1).to_numpy()
+    table["ceiling"] = np.where(any_known, table[list(SOURCES)].to_numpy()[np.arange(len(table)), first], np.nan)
+    table["source"] = np.where(any_known, np.array(SOURCES, dtype=object)[first], "")
+    return Ceilings(table, tuple(notes))
+
+
+def relative(r2: Any, ceiling: Any) -> NDArray[np.float64]:
+    """Return R² as a share of the ceiling: of what is reproducible, how much is predicted. NaN below 0.05."""
+    r2, ceiling = np.asarray(r2, dtype=np.float64), np.asarray(ceiling, dtype=np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(ceiling >= LEAST, r2 / ceiling, np.nan)
+
+
+def _pixels(
+    section: Section | Sequence[Section], paired: PairedDataset, n_pixels: int
+) -> tuple[Any, NDArray[np.float64]]:
+    """Return pixels × ions and (pixels, 2) positions in µm, in the order of the columns of the weights."""
+    from scipy.sparse import csr_array, vstack
+
+    sections = list(section) if isinstance(section, Sequence) else [section]
+    names = paired.ions.var_names
+    tables = [each.msi for each in sections]
+    if any(not names.isin(table.var_names).all() for table in tables) or n_pixels != sum(t.n_obs for t in tables):
+        raise DataProblem(
+            "These are not the sections that the spots were paired from: their pixels or ions are others. "
+            "Give the same sections in the same order."
+        )
+    parts = [table[:, names].X for table in tables]
+    sparse = [csr_array(part) for part in parts] if any(hasattr(part, "tocsr") for part in parts) else None
+    values = vstack(sparse, format="csr") if sparse else np.concatenate([np.asarray(part) for part in parts])
+    return values, np.concatenate([np.asarray(t.obsm["spatial"], dtype=np.float64)[:, :2] for t in tables])

@@ -1,0 +1,378 @@
+"""Which metabolites can be learned from genes, under every way of holding out, and which properties tell."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from napari_st2msi.errors import DataProblem, FileProblem, RecipeProblem
+from napari_st2msi.evaluation.ceilings import ceilings, relative
+from napari_st2msi.evaluation.evaluate import covered_spots, cross_validate
+from napari_st2msi.evaluation.forecast import (
+    LEAST_IONS,
+    LEVEL,
+    expected,
+    expected_tiers,
+    forecast,
+    rank_correlations,
+    tier_forecast,
+)
+from napari_st2msi.evaluation.properties import PROPERTIES, properties
+from napari_st2msi.evaluation.tiers import Tiers, tiers
+from napari_st2msi.progress import Progress, check, never
+from napari_st2msi.recipe import Recipe
+
+if TYPE_CHECKING:
+    from napari_st2msi.evaluation.evaluate import Evaluation
+    from napari_st2msi.paired import PairedDataset
+    from napari_st2msi.section import Section
+
+#: Ways of holding out, the strictest first: the first of them that was tried is what tiers are judged by.
+STRICTEST = ("leave_group_out", "tissue_halves", "knndm", "blocks", "half", "random")
+#: What is to be told from properties: columns of the table without the name of the protocol before them.
+OUTCOMES = {"r2": "skill", "gain": "gain over position"}
+# Of each protocol: column of the table ← column of `Evaluation.flat()`.
+_SCORES = ("r2", "gain", "gain_lower", "gain_upper", "r2_coordinates", "r2_position", "pearson", "spearman")
+# Files of a folder that `save` wrote.
+_TABLE, _CSV, _CORRELATIONS, _MODELS, _FACTS = (
+    "learnability.parquet", "learnability.csv", "correlations.csv", "forecasts.csv", "learnability.json",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Learnability:
+    """What could be learned of each ion, under every protocol, and why.
+
+    Attributes
+    ----------
+    table
+        One row an ion. What it is: `mz`, `name`, `formula`, `adduct`, `label`, `class`. What it is like:
+        `moran_i`, `ceiling`, `ceiling_source`, `sparsity`, `dynamic_range`, `skewness`, `entropy`, `mean_intensity`,
+        `signal_to_noise`. Of each protocol P: `P_r2`, `P_gain` (over the best of training mean, coordinates and
+        position), its interval `P_gain_lower` and `P_gain_upper`, `P_gain_coordinates`, `P_gain_position` (over that
+        alone, or the mean where that is better), `P_r2_coordinates`, `P_r2_position`, `P_pearson`, `P_spearman`.
+        Judged by one protocol: `learnable`, `relative_r2` (R² as a share of the ceiling), `tier` (1 to 3),
+        `finding`, `reason`; and out of fold, from the ion's properties alone: `tier_likely_1` to `tier_likely_3`.
+    correlations
+        One row for each protocol, predictor (the model, ``coordinates``, ``position``), outcome (``r2``, ``gain``) and
+        property: `spearman`, `partial` (given all other properties), `n`.
+    forecasts
+        One row for each protocol and outcome (``r2``, ``gain``) of the model: how well properties tell it on ions not
+        seen (`r2`, `spearman`), the `half_width` of intervals and their `coverage`, and `importance_PROPERTY`.
+    protocols
+        Names of the protocols in the order asked for, each with what was held out in words.
+    judged_by
+        The protocol that tiers are judged by.
+    model
+        Name of the model.
+    criteria
+        Of the tiers.
+    notes
+        What could not be done, in words.
+    evaluations
+        By protocol; empty when read from a folder.
+    """
+
+    table: pd.DataFrame
+    correlations: pd.DataFrame
+    forecasts: pd.DataFrame
+    protocols: dict[str, str]
+    judged_by: str
+    model: str
+    criteria: Tiers = field(default_factory=Tiers)
+    notes: tuple[str, ...] = ()
+    evaluations: Mapping[str, Evaluation] = field(default_factory=dict, repr=False)
+
+    @property
+    def counts(self) -> dict[int, int]:
+        """How many ions are in each tier."""
+        return {number: int((self.table["tier"] == number).sum()) for number in (1, 2, 3)}
+
+    def judged(self, criteria: Tiers | None = None, by: str | None = None) -> Learnability:
+        """Return the same with other criteria, or judged by another protocol. No ion is predicted anew.
+
+        Raises
+        ------
+        RecipeProblem
+            There is no such protocol.
+        """
+        criteria, by = self.criteria if criteria is None else criteria, self.judged_by if by is None else by
+        if by not in self.protocols:
+            raise RecipeProblem(f"Nothing was held out by '{by}'. Choose from: {', '.join(self.protocols)}.")
+        return replace(self, table=_judged(self.table, by, criteria), judged_by=by, criteria=criteria)
+
+    def famous(self) -> pd.DataFrame:
+        """Return protocols × (predictor, outcome): Spearman's correlation of Moran's I with skill and with gain."""
+        own = self.correlations[self.correlations["property"] == "moran_i"]
+        table = own.pivot_table(
+            index="protocol", columns=["predictor", "outcome"], values="spearman", sort=False, dropna=False
+        )
+        return table.reindex(list(self.protocols))
+
+    def expect(self, new: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
+        """Return what to expect of ions that were not predicted, from their properties.
+
+        Parameters
+        ----------
+        new
+            Ions × properties, as `napari_st2msi.evaluation.properties.properties` returns them; some may be missing.
+
+        Returns
+        -------
+        DataFrame
+            `tier` (the likeliest), `tier_likely_1` to `tier_likely_3`, and for skill and gain under the protocol that
+            tiers are judged by `r2`, `r2_lower`, `r2_upper`, `gain`, `gain_lower`, `gain_upper` (90 % intervals;
+            `forecasts` says how many they held out of fold).
+
+        Raises
+        ------
+        DataProblem
+            There are too few ions to learn from.
+        """
+        known = self.table[list(PROPERTIES)]
+        new = new.reindex(columns=list(PROPERTIES))
+        tried = self.table["learnable"].astype(bool)
+        parts: list[pd.DataFrame] = []
+        for outcome in OUTCOMES:
+            goal = self.table.loc[tried, f"{self.judged_by}_{outcome}"].dropna()
+            found = forecast(known.loc[goal.index], goal, seed=seed)
+            if found is None:
+                raise DataProblem(
+                    f"There are fewer than {LEAST_IONS} ions to learn from, or all are alike. Nothing can be expected."
+                )
+            guess = expected(new, known.loc[goal.index], found, goal, seed=seed)
+            parts.append(guess.set_axis([outcome, f"{outcome}_lower", f"{outcome}_upper"], axis=1))
+        likely = expected_tiers(new, known, self.table["tier"], seed=seed).reindex(columns=[1, 2, 3], fill_value=0.0)
+        tier = likely.idxmax(axis=1).rename("tier").to_frame()
+        return pd.concat([tier, likely.add_prefix("tier_likely_"), *parts], axis=1)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write a folder: the table as parquet and CSV, correlations and forecasts as CSV, the rest as JSON.
+
+        Raises
+        ------
+        FileProblem
+            It cannot be written.
+        """
+        folder = Path(folder)
+        facts = {
+            "protocols": self.protocols,
+            "judged_by": self.judged_by,
+            "model": self.model,
+            "criteria": self.criteria.model_dump(),
+            "notes": list(self.notes),
+        }
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.table.to_parquet(folder / _TABLE)
+            self.table.to_csv(folder / _CSV, index_label="ion", float_format="%.6g")
+            self.correlations.to_csv(folder / _CORRELATIONS, index=False, float_format="%.6g")
+            self.forecasts.to_csv(folder / _MODELS, index=False, float_format="%.6g")
+            (folder / _FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
+        except OSError as error:
+            raise FileProblem(f"'{folder}' cannot be written: {error.strerror or error}.") from error
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Learnability:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        FileProblem
+            Something is missing or cannot be read.
+        """
+        folder = Path(folder)
+        try:
+            facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+            return cls(
+                pd.read_parquet(folder / _TABLE),
+                pd.read_csv(folder / _CORRELATIONS),
+                pd.read_csv(folder / _MODELS),
+                facts["protocols"],
+                facts["judged_by"],
+                facts["model"],
+                Tiers.model_validate(facts["criteria"]),
+                tuple(facts["notes"]),
+            )
+        except (OSError, ValueError, KeyError) as error:
+            raise FileProblem(f"'{folder}' holds no learnability that can be read: {error}.") from error
+
+
+def learnability(
+    paired: PairedDataset,
+    recipe: Recipe | None = None,
+    *,
+    protocols: Sequence[str] = ("random", "blocks"),
+    section: Section | Sequence[Section] | None = None,
+    adjacent_sections: tuple[str, str] | None = None,
+    evaluations: Mapping[str, Evaluation] | None = None,
+    criteria: Tiers | None = None,
+    judged_by: str | None = None,
+    progress: Progress = Progress(),
+    cancelled: Callable[[], bool] = never,
+) -> Learnability:
+    """Find for each ion what it is like, how well it is predicted under every protocol, its tier, and what tells it.
+
+    Parameters
+    ----------
+    recipe
+        The model and its choices; how spots are held out comes from `protocols`.
+    protocols
+        Names as `recipe.evaluation.protocol` has them; ``leave_group_out:donor`` also says the group.
+    section
+        What the spots were paired from, so that the pixels of spots can be halved for ceilings.
+    adjacent_sections
+        Names of two sections that lie next to each other in the tissue block, for ceilings.
+    evaluations
+        Of the same spots and model, by name of the protocol: what is there is not done again. Where `protocols` does
+        not name them, they are looked at as well.
+    judged_by
+        The protocol that tiers are judged by; None for the strictest.
+
+    Raises
+    ------
+    RecipeProblem
+        A protocol is unknown or not given, or evaluations are of different models.
+    DataProblem
+        Evaluations are of other ions; or as `napari_st2msi.evaluate`.
+    """
+    recipe = Recipe() if recipe is None else recipe
+    done = dict(evaluations or {})
+    choices = {name: _choices(recipe, name) for name in protocols if name not in done}
+    names = [*[_short(name) for name in protocols], *[name for name in done if name not in protocols]]
+    if not names or len(set(names)) != len(names):
+        raise RecipeProblem("Name one or more protocols, each once, for example random and blocks.")
+    if judged_by is not None and _short(judged_by) not in names:
+        raise RecipeProblem(
+            f"Tiers cannot be judged by '{judged_by}', which is not tried. Choose from: {', '.join(names)}."
+        )
+    covered, _ = covered_spots(paired)
+    limits = ceilings(
+        covered, recipe.ions, section=section, adjacent_sections=adjacent_sections,
+        progress=progress.part(0.0, 0.1), cancelled=cancelled,
+    )  # fmt: skip
+    known = properties(covered, recipe.ions, ceiling=limits.ceiling)
+    found: dict[str, Evaluation] = {}
+    for number, name in enumerate([*protocols, *[name for name in done if name not in protocols]]):
+        check(cancelled)
+        part = progress.part(0.1 + 0.85 * number / len(names), 0.1 + 0.85 * (number + 1) / len(names))
+        if name not in done:
+            done[name] = cross_validate(paired, choices[name], progress=_named(part, name), cancelled=cancelled)
+        found[_short(name)] = done[name]
+    _check(found, known)
+    check(cancelled)
+    progress(0.95, "properties and skill")
+    by = _strictest(found) if judged_by is None else _short(judged_by)
+    table = _judged(_table(found, known, limits.table["source"]), by, criteria or Tiers())
+    model = found[by].model
+    return Learnability(
+        table,
+        _correlations(table, list(found), model),
+        _forecasts(table, list(found)),
+        {name: str(each.protocol["note"]) for name, each in found.items()},
+        by,
+        model,
+        criteria or Tiers(),
+        limits.notes,
+        found,
+    )
+
+
+def _choices(recipe: Recipe, name: str) -> Recipe:
+    """Return the recipe that holds out as a protocol's name says."""
+    protocol, _, group = name.partition(":")
+    if protocol not in STRICTEST or (group and protocol != "leave_group_out"):
+        raise RecipeProblem(
+            f"There is no protocol '{name}'. Choose from: {', '.join(reversed(STRICTEST))}; "
+            "'leave_group_out:donor' says which group."
+        )
+    changes = {"protocol": protocol} | ({"group": group} if group else {})
+    return recipe.model_copy(
+        update={
+            "evaluation": recipe.evaluation.model_copy(update=changes),
+            "intervals": recipe.intervals.model_copy(update={"make_intervals": "never"}),
+        }
+    )
+
+
+def _named(progress: Progress, name: str) -> Progress:
+    return Progress(lambda fraction, message: progress(fraction, f"{name}: {message}"))
+
+
+def _short(name: str) -> str:
+    """Return a protocol's name as columns have it: ``leave_group_out:donor`` is ``leave_donor``."""
+    protocol, _, group = name.partition(":")
+    return f"leave_{group}" if group else protocol
+
+
+def _strictest(found: Mapping[str, Evaluation]) -> str:
+    return min(found, key=lambda name: STRICTEST.index(str(found[name].protocol["protocol"])))
+
+
+def _check(found: Mapping[str, Evaluation], known: pd.DataFrame) -> None:
+    if len(models := {each.model for each in found.values()}) > 1:
+        raise RecipeProblem(f"The evaluations are of different models: {', '.join(sorted(models))}. Give those of one.")
+    for name, each in found.items():
+        if not each.table.index.equals(known.index):
+            raise DataProblem(f"The evaluation '{name}' is of other ions than the paired spots have. Evaluate these.")
+
+
+def _table(found: Mapping[str, Evaluation], known: pd.DataFrame, source: pd.Series) -> pd.DataFrame:
+    first = next(iter(found.values())).flat()
+    ions = first[["mz", "name", "formula", "adduct", "label"]]
+    parts = [ions, known[["class"]], known[list(PROPERTIES)], source.rename("ceiling_source")]
+    learnable = pd.Series(True, index=known.index, name="learnable")
+    for name, each in found.items():
+        flat = each.flat()
+        learnable &= flat["learnable"].astype(bool) & flat["r2"].notna()
+        scores = flat[list(_SCORES)].astype(float)
+        for baseline in ("coordinates", "position"):
+            scores[f"gain_{baseline}"] = scores["r2"] - scores[f"r2_{baseline}"].clip(lower=0.0)
+        parts.append(scores.add_prefix(f"{name}_"))
+    return pd.concat([*parts, learnable], axis=1)
+
+
+def _judged(table: pd.DataFrame, by: str, criteria: Tiers) -> pd.DataFrame:
+    """Return the table with tiers by one protocol, and how likely properties alone make each."""
+    table = table.drop(columns=[name for name in table if str(name).startswith("tier_likely_")])
+    table["relative_r2"] = relative(table[f"{by}_r2"], table["ceiling"])
+    own = table.rename(columns={f"{by}_{score}": score for score in _SCORES})
+    table[["tier", "finding", "reason"]] = tiers(own, criteria)
+    likely = tier_forecast(table[list(PROPERTIES)], table["tier"]).reindex(columns=[1, 2, 3], fill_value=0.0)
+    return table.join(likely.add_prefix("tier_likely_"))
+
+
+def _correlations(table: pd.DataFrame, protocols: Sequence[str], model: str) -> pd.DataFrame:
+    own = table[table["learnable"]]
+    parts = []
+    for name in protocols:
+        wanted = {(model, outcome): own[f"{name}_{outcome}"] for outcome in OUTCOMES}
+        wanted |= {(baseline, "r2"): own[f"{name}_r2_{baseline}"] for baseline in ("coordinates", "position")}
+        for (predictor, outcome), values in wanted.items():
+            rows = rank_correlations(own[list(PROPERTIES)], values).rename_axis("property").reset_index()
+            parts.append(rows.assign(protocol=name, predictor=predictor, outcome=outcome))
+    first = ["protocol", "predictor", "outcome", "property"]
+    return pd.concat(parts, ignore_index=True)[[*first, "spearman", "partial", "n"]]
+
+
+def _forecasts(table: pd.DataFrame, protocols: Sequence[str]) -> pd.DataFrame:
+    own = table[table["learnable"]]
+    rows: list[dict[str, Any]] = []
+    for name in protocols:
+        for outcome in OUTCOMES:
+            found = forecast(own[list(PROPERTIES)], own[f"{name}_{outcome}"])
+            if found is None:
+                continue
+            facts = {"r2": found.r2, "spearman": found.spearman, "level": LEVEL}
+            facts |= {"half_width": found.half_width, "coverage": found.coverage}
+            importance = {f"importance_{name}": value for name, value in found.importance.items()}
+            rows.append({"protocol": name, "outcome": outcome, **facts, **importance})
+    columns = ["protocol", "outcome", "r2", "spearman", "level", "half_width", "coverage"]
+    columns += [f"importance_{name}" for name in PROPERTIES]
+    return pd.DataFrame(rows).reindex(columns=columns)
