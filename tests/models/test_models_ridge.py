@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge, RidgeCV
 
+from napari_st2msi.models import ridge_partial
 from napari_st2msi.models.choose import least_flexible
 from napari_st2msi.models.inner import InnerFold
 from napari_st2msi.models.ridge import Solver, choose_alpha, fit_ridge, left_out_errors, solve
@@ -136,3 +137,24 @@ def test_partly_present_ions_are_solved_side_by_side(shape):
         peer = Ridge(linear.alpha[ion]).fit(x[rows], y[rows, ion]) if np.isfinite(linear.alpha[ion]) else None
         if peer is not None:
             np.testing.assert_allclose(linear.slope[:, ion], peer.coef_, atol=1e-6)
+
+
+def test_penalties_far_too_weak_are_not_tried_and_nothing_else_is_chosen(monkeypatch):
+    rng = np.random.default_rng(3)
+    x, mix = rng.normal(size=(150, 30)), rng.normal(size=(30, 12)) * (rng.random(12) < 0.7)
+    y = x @ mix + 6 * rng.normal(size=(150, 12))
+    present = rng.random(y.shape) < 0.6
+    alphas = np.geomspace(1e-4, 1e5, 20)
+    third = np.arange(150) % 3
+    folds = [InnerFold(np.flatnonzero(third != n), np.flatnonzero(third == n)) for n in range(3)]
+    tried = []
+    errors = ridge_partial._HeldOut.errors
+    monkeypatch.setattr(
+        ridge_partial._HeldOut, "errors", lambda self, alpha, going: tried.append(alpha) or errors(self, alpha, going)
+    )
+    chosen = ridge_partial.choose_alpha_where(x, y, present, alphas, folds)
+    assert min(tried) > alphas[5]
+    monkeypatch.setattr(ridge_partial, "_RISES", 99)
+    assert (ridge_partial.choose_alpha_where(x, y, present, alphas, folds) == chosen).all()
+    assert min(tried) == alphas[0]
+    assert len(np.unique(chosen)) > 2

@@ -9,7 +9,7 @@ steps are needed; each penalty starts where the larger one before it ended.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,8 @@ from napari_st2msi.progress import Progress, check, never
 _BATCH = 2**22  # spots × ions worked on at once
 _MOST_STEPS = 500
 _ROUGH, _EXACT = 1e-3, 1e-11
+# An error that rose so often in a row, by so much of that of the mean, does not fall below its least again.
+_RISES, _FAR = 3, 0.01
 
 
 def choose_alpha_where(
@@ -38,30 +40,43 @@ def choose_alpha_where(
     """Return (k,) the penalty of each target, spots counting only where it is present.
 
     The rule is that of `napari_st2msi.models.ridge.fit_ridge`; errors along the path are good to about
-    a thousandth.
+    a thousandth. All folds go from the stiffest penalty to weaker ones together, and a target goes no further
+    once its error has risen for good: the weakest penalties take by far the most steps, and are hardly
+    ever chosen.
     """
     errors = np.zeros((len(folds), len(alphas) + 1, y.shape[1]))
-    for number, fold in enumerate(folds):
-        x_fit, x_held = fold.split(x)
-        axes, values, centre = principal_axes(x_fit)
-        z_fit, z_held = (((part - centre) @ axes).astype(np.float32) for part in (x_fit, x_held))
-        for batch in _batches(len(x), y.shape[1]):
-            check(cancelled)
-            progress((number + batch[0] / y.shape[1]) / len(folds), "intensity where present")
-            w, w_held = (present[np.ix_(rows, batch)].astype(np.float32) for rows in (fold.fit, fold.held))
-            mean = _mean(y[np.ix_(fold.fit, batch)], w)
-            fit, held = ((y[np.ix_(rows, batch)] - mean).astype(np.float32) for rows in (fold.fit, fold.held))
-            with threads_for(2.0 * z_fit.size * len(batch)):
-                path = _Path(z_fit, values, fit, w)
-                errors[number, -1, batch] = (w_held * held**2).sum(axis=0)
-                for candidate in range(len(alphas) - 1, -1, -1):
-                    check(cancelled)
-                    slope, intercept = path.solve(np.full(len(batch), alphas[candidate]), _ROUGH)
-                    missed = held - z_held @ slope - intercept
-                    errors[number, candidate, batch] = (w_held * missed**2).sum(axis=0)
-            # A target with fewer than two spots to fit on says nothing for or against any penalty.
-            errors[number][:, batch[w.sum(axis=0) < 2]] = 0.0
+    spaces = [_space(*fold.split(x)) for fold in folds]
+    batches = _batches(len(x), y.shape[1])
+    for piece, batch in enumerate(batches):
+        part = progress.part(piece / len(batches), (piece + 1) / len(batches))
+        parts = [
+            _HeldOut(*space, y[:, batch], present[:, batch], fold) for space, fold in zip(spaces, folds, strict=True)
+        ]
+        of_batch = np.zeros((len(folds), len(alphas) + 1, len(batch)))
+        of_batch[:, -1] = [held_out.of_mean for held_out in parts]
+        going = np.ones(len(batch), dtype=bool)
+        for step, candidate in enumerate(range(len(alphas) - 1, -1, -1)):
+            part(step / len(alphas), "intensity where present")
+            # What goes no further stays as bad as it was.
+            of_batch[:, candidate] = of_batch[:, candidate + 1]
+            for number, held_out in enumerate(parts):
+                check(cancelled)
+                of_batch[number, candidate, going] = held_out.errors(alphas[candidate], going)
+            going &= ~_risen(of_batch[:, candidate:].sum(axis=0))
+            if not going.any():
+                of_batch[:, :candidate] = of_batch[:, candidate, None]
+                break
+        errors[:, :, batch] = of_batch
     return np.append(alphas, np.inf)[least_flexible(errors)]
+
+
+def _risen(errors: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return (k,) whether errors have risen for good, from the last of (candidates, k) to the first."""
+    if len(errors) <= _RISES:
+        return np.zeros(errors.shape[1], dtype=bool)
+    rising = (np.diff(errors[: _RISES + 1], axis=0) < 0).all(axis=0)
+    far: NDArray[np.bool_] = errors[0] > errors.min(axis=0) + _FAR * errors[-1]
+    return rising & far
 
 
 def solve_where(
@@ -113,6 +128,50 @@ def principal_axes(
     return centred.T @ left[:, real] / np.sqrt(values[real]), values[real], centre
 
 
+def _space(
+    x: NDArray[np.floating], x_held: NDArray[np.floating]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float64]]:
+    """Return features to fit on and held out along the principal axes of the first, and the squares along each."""
+    axes, values, centre = principal_axes(x)
+    fit, held = (((part - centre) @ axes).astype(np.float32) for part in (x, x_held))
+    return fit, held, values
+
+
+@dataclass
+class _HeldOut:
+    """Errors on the spots held out on an inner fold, for one penalty after the other.
+
+    `y` and `present` are (n, k) of all spots.
+    """
+
+    z_fit: NDArray[np.float32]
+    z_held: NDArray[np.float32]
+    values: NDArray[np.float64]
+    y: InitVar[NDArray[np.floating]]
+    present: InitVar[NDArray[np.bool_]]
+    fold: InitVar[InnerFold]
+
+    def __post_init__(self, y: NDArray[np.floating], present: NDArray[np.bool_], fold: InnerFold) -> None:
+        w, w_held = (present[rows].astype(np.float32) for rows in (fold.fit, fold.held))
+        mean = _mean(y[fold.fit], w)
+        fit, self._held = ((y[rows] - mean).astype(np.float32) for rows in (fold.fit, fold.held))
+        # A target with fewer than two spots to fit on says nothing for or against any penalty.
+        self._counts = np.where(w.sum(axis=0) < 2, np.float32(0.0), w_held)
+        self._path = _Path(self.z_fit, self.values, fit, w)
+
+    @property
+    def of_mean(self) -> NDArray[np.float64]:
+        """(k,) summed squared errors of the mean."""
+        return (self._counts * self._held**2).sum(axis=0, dtype=np.float64)
+
+    def errors(self, alpha: float, going: NDArray[np.bool_]) -> NDArray[np.float64]:
+        """Return the summed squared errors of the targets that are going."""
+        with threads_for(2.0 * self.z_fit.size * int(going.sum())):
+            slope, intercept = self._path.solve(np.full(len(going), alpha), _ROUGH, going=going)
+            missed = self._held[:, going] - self.z_held @ slope[:, going] - intercept[going]
+        return (self._counts[:, going] * missed**2).sum(axis=0, dtype=np.float64)
+
+
 @dataclass
 class _Path:
     """Solutions for one penalty after the other, of many targets at once."""
@@ -131,12 +190,16 @@ class _Path:
         self._slope, self._product = np.zeros_like(self._moment), np.zeros_like(self._moment)
 
     def solve(
-        self, alpha: NDArray[np.float64], tolerance: float, cancelled: Callable[[], bool] = never
+        self,
+        alpha: NDArray[np.float64],
+        tolerance: float,
+        cancelled: Callable[[], bool] = never,
+        going: NDArray[np.bool_] | None = None,
     ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         """Return slope (r, k) and intercept (k,), from where the last penalty ended.
 
         A target has converged when its residual, measured by the preconditioner, is `tolerance` times
-        that of a slope of nothing.
+        that of a slope of nothing. Those that are not going stay where they are.
         """
         alpha = alpha.astype(self.z.dtype)
         scale = 1.0 / (self.values[:, None] * (self._count / len(self.z)) + alpha)
@@ -144,6 +207,8 @@ class _Path:
         residual = self._moment - self._product - alpha * self._slope
         size = (residual**2 * scale).sum(axis=0)
         target = tolerance**2 * (self._moment**2 * scale).sum(axis=0)
+        if going is not None:
+            target = np.where(going, target, np.inf)
         direction = scale * residual
         for _ in range(_MOST_STEPS):
             check(cancelled)
