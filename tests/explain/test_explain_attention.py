@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from napari_st2msi.errors import DataProblem, ModelProblem
-from napari_st2msi.explain.attention import attention_of, has_attention
+from napari_st2msi.explain import attention
+from napari_st2msi.explain.attention import attention_of, has_attention, mean_attention
 from napari_st2msi.models.registry import build
 from napari_st2msi.recipe import Recipe
 from planted import planted
@@ -33,6 +35,15 @@ def test_attention_is_of_spots_ions_and_genes() -> None:
     # Neighbours are looked up in the whole section, whichever spots are asked for.
     whole = attention_of(model, DATA.genes, ["linear0"])
     np.testing.assert_allclose(found.of("linear0"), whole.of("linear0").iloc[[3, 7, 20]], atol=1e-5)
+
+
+def test_the_mean_of_many_spots_is_that_of_all_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, ions = fitted("transformer"), ["linear0", "linear1"]
+    spots = np.arange(5, 40)
+    monkeypatch.setattr(attention, "_ROWS", 10)
+    found = mean_attention(model, DATA.genes, ions, spots=spots)
+    expected = attention_of(model, DATA.genes, ions, spots=spots).region()
+    pd.testing.assert_frame_equal(found, expected, check_dtype=False, atol=1e-6)
 
 
 def test_models_without_attention_say_so() -> None:

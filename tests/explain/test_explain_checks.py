@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from napari_st2msi.explain.checks import check_attribution, random_networks
+from napari_st2msi.explain.checks import check_attention, check_attribution, random_networks
 from napari_st2msi.explain.deletion import deletion_curve
 from napari_st2msi.explain.explain import attribution_of
 from napari_st2msi.explain.kinds import explainer_for
+from napari_st2msi.features.pathways import bundled_sets
 from napari_st2msi.models.registry import build
+from napari_st2msi.paired import PairedDataset
 from napari_st2msi.progress import Cancelled
 from napari_st2msi.recipe import Recipe
 from planted import planted
 
 DATA = planted(n_side=12)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Networks this small are done long before threads have found together."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def explained(name: str, ion: int, **model: Any) -> Any:
@@ -42,9 +32,13 @@ def explained(name: str, ion: int, **model: Any) -> Any:
     return explainer, attribution_of(explainer, ion)
 
 
+def one_by_one(attribution: Any) -> list[list[str]]:
+    return [[gene] for gene in attribution.ranked().index]
+
+
 def test_without_its_strongest_genes_a_prediction_moves_more_than_without_random_ones() -> None:
     explainer, attribution = explained("ridge", 0)
-    curve = deletion_curve(explainer, attribution)
+    curve = deletion_curve(explainer, "linear0", one_by_one(attribution))
     assert curve.counts.tolist() == [1, 2, 5, 10, 20, 30]
     assert (curve.top[:4] > curve.random.mean(axis=0)[:4]).all()
     # Without all genes what is left is the prediction at the mean, whatever the order.
@@ -52,6 +46,7 @@ def test_without_its_strongest_genes_a_prediction_moves_more_than_without_random
     np.testing.assert_allclose(curve.top[-1], whole, rtol=1e-4)
     np.testing.assert_allclose(curve.random[:, -1], whole, rtol=1e-4)
     assert curve.advantage > 1
+    assert curve.compared == 20
     frame = curve.frame()
     assert (frame["change_random_least"] <= frame["change_random"]).all()
 
@@ -60,9 +55,18 @@ def test_a_ranking_that_says_nothing_has_no_advantage() -> None:
     explainer, attribution = explained("ridge", 0)
     rng = np.random.default_rng(0)
     shuffled = replace(attribution, bands={"own": rng.permuted(attribution.bands["own"], axis=1)})
-    even = np.mean([deletion_curve(explainer, shuffled, seed=seed).top[2] for seed in range(3)])
-    true = deletion_curve(explainer, attribution).top[2]
+    even = deletion_curve(explainer, "linear0", one_by_one(shuffled)).top[2]
+    true = deletion_curve(explainer, "linear0", one_by_one(attribution)).top[2]
     assert even < 0.8 * true
+
+
+def test_genes_of_a_pathway_are_taken_away_together() -> None:
+    explainer, attribution = explained("ridge", 0)
+    ranked = one_by_one(attribution)
+    pairs = [[*one, *other] for one, other in zip(ranked[::2], ranked[1::2], strict=True)]
+    curve, single = (deletion_curve(explainer, "linear0", own) for own in (pairs, ranked))
+    np.testing.assert_allclose(curve.top[0], single.top[1])
+    assert curve.counts[-1] == 15
 
 
 def test_an_ion_that_is_not_predicted_has_a_flat_curve() -> None:
@@ -89,6 +93,31 @@ def test_networks_agree_with_equal_ones_and_not_with_random_ones() -> None:
     assert abs(agreement) < 0.5
     del networks[1]
     assert check_attribution(explainer, attribution).agreement is None
+
+
+@pytest.mark.parametrize("attend", ["genes", "pathways"])
+def test_attention_is_checked_as_attributions_are(attend: str) -> None:
+    data = DATA
+    if attend == "pathways":
+        genes = DATA.genes.copy()
+        some = dict.fromkeys(gene for own in bundled_sets().values() for gene in own[:3])
+        genes.var_names = list(some)[:30]
+        data = PairedDataset(genes, DATA.ions)
+    recipe = {
+        "genes": {"n_components": 8},
+        "model": {"name": "transformer", "ensemble": 2, "attend": attend},
+        "networks": {"epochs": 3},
+    }
+    model = build(Recipe.model_validate(recipe)).fit(data)
+    checks = check_attention(model, data.genes, "linear0", spots=np.arange(30))
+    assert checks.deletion.counts[-1] == len(model.token_names_)
+    assert checks.random_weights is not None
+    assert abs(checks.random_weights) < 0.9
+    model.networks_[1] = model.networks_[0]
+    again = check_attention(model, data.genes, "100.00", spots=np.arange(30))
+    assert again.agreement == pytest.approx(1.0)
+    # Without all that is attended to, whatever the order.
+    np.testing.assert_allclose(again.deletion.random[:, -1], again.deletion.top[-1], rtol=1e-4)
 
 
 def test_random_networks_are_of_the_size_of_the_trained_ones() -> None:

@@ -129,7 +129,7 @@ def test_networks_that_see_tokens_or_draw_add_up(name: str) -> None:
     explainer = explainer_for(model, DATA.genes, np.arange(20, 50))
     rows, every = np.arange(30), np.arange(30)
     column = model.ions_.var_.index.get_loc("linear0")
-    left = explainer.without(rows, explainer.inputs.deviations(rows), every, "prediction")[:, column]
+    left = explainer.without(rows, "prediction")(every)[:, column]
     np.testing.assert_allclose(left, found.baseline, atol=1e-4)
 
 

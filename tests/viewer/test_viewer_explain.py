@@ -6,17 +6,20 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from napari.layers import Points
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtTest import QTest
 
 from napari_st2msi import pipeline
+from napari_st2msi.explain.attention import attention_of
 from napari_st2msi.explain.perturb import Change
+from napari_st2msi.features.pathways import bundled_sets
 from napari_st2msi.io.build import build_section
 from napari_st2msi.recipe import Recipe
 from napari_st2msi.viewer import layers
-from napari_st2msi.viewer.docks import explore_change, explore_genes, explore_spots
+from napari_st2msi.viewer.docks import explore_page, explore_spots
 from napari_st2msi.viewer.docks.explore import ExploreDock
 from planted import planted
 
@@ -65,15 +68,9 @@ def click_tab(dock: ExploreDock, number: int) -> None:
 
 def settle(dock: ExploreDock, qtbot: Any) -> None:
     page = dock.pages.genes
-    ion = dock.state.ion
+    jobs = (page._explaining, page._checking, page.comparison)
     qtbot.waitUntil(
-        lambda: (
-            page.explained is not None
-            and page.explained.attribution.ion == ion
-            and not (
-                page._explaining.running or page._checking.running or page._comparing.running or page._rest.isActive()
-            )
-        ),
+        lambda: page.shown is not None and not (any(each.running for each in jobs) or page._rest.isActive()),
         timeout=20_000,
     )
 
@@ -82,15 +79,13 @@ def visible(dock: ExploreDock) -> list[str]:
     return [layer.name for layer in dock.viewer.layers if layer.visible]
 
 
-def test_without_a_model_the_pages_say_what_to_do_and_offer_it(dock, monkeypatch):
-    opened = []
-    monkeypatch.setattr(explore_genes, "open_dock", lambda viewer, name: opened.append(name))
-    monkeypatch.setattr(explore_change, "open_dock", lambda viewer, name: opened.append(name))
+def test_without_a_model_the_pages_say_what_to_do_and_offer_it(dock):
     for number, page in ((1, dock.pages.genes), (2, dock.pages.change)):
         click_tab(dock, number)
         assert page.empty.isVisible()
         assert not page.content.isVisible()
         assert "Train a model" in page.empty.label.text()
+        assert page.empty.button.text() == "Open the Train dock"
 
 
 def test_the_strongest_genes_are_listed_and_the_first_is_on_the_tissue(dock, page, trained):
@@ -193,6 +188,29 @@ def test_a_spot_is_picked_by_a_click_and_not_by_a_drag(page, qtbot, dock):
     assert "spot23" in page.unit.text()
 
 
+def test_a_cluster_of_the_data_may_be_chosen(dock, page, qtbot, trained):
+    assert page.spots.kind.findData("cluster") < 0
+    section = dock.state.section
+    section.st.obs["leiden"] = pd.Categorical(["a"] * 60 + ["b"] * 40)
+    page.spots.set_section(None)
+    page.spots.set_section(section)
+    place = page.spots.kind.findData("cluster")
+    page.spots.kind.setCurrentIndex(place)
+    page.spots.kind.activated.emit(place)
+    page.spots.cluster.set_value(("leiden", "b"))
+    assert np.flatnonzero(page.spots.mask()).tolist() == list(range(60, 100))
+    assert page.spots.words.text() == "40 spots in leiden b"
+    assert "40 spots in leiden b" in page.unit.text()
+    means = pipeline.explain_ion(trained, section, "linear0", spots=np.arange(60, 100)).ranked()["mean"]
+    assert page.bars.keys[0] == means.abs().idxmax()
+
+
+def test_columns_that_are_no_clusters_are_not_offered():
+    names = [f"s{number}" for number in range(100)]
+    obs = pd.DataFrame({"barcode": names, "same": "x", "number": range(100), "part": pd.Categorical(["u", "v"] * 50)})
+    assert explore_spots.clusters_of(obs) == [("part", "u"), ("part", "v")]
+
+
 def test_shapes_of_all_kinds_hold_spots():
     centres = np.array([[0.0, 0.0], [9.0, 9.0], [5.0, 0.5]])
     box = np.array([[-10.0, -10.0], [10.0, -10.0], [10.0, 10.0], [-10.0, 10.0]])
@@ -205,35 +223,77 @@ def test_shapes_of_all_kinds_hold_spots():
 
 def test_ions_are_compared_and_a_cell_leads_to_its_gene_and_ion(dock, page, qtbot):
     page.matrix.expand()
-    page.compare_button.click()
-    qtbot.waitUntil(lambda: len(page.heatmap.columns) > 0, timeout=20_000)
-    assert page.heatmap.columns[0] == ("linear0", "100.0000")
-    assert page.heatmap.values.shape == (14, len(page.heatmap.columns))
-    assert len(page.heatmap.columns) == 10
-    place = QPoint(int(page.heatmap._left) + 1 + int((page.heatmap.width() - page.heatmap._left) / 10), 3)
-    assert page.heatmap.at(QPointF(place)) == (0, 1)
-    assert page.heatmap.at(QPointF(1, 1)) is None
-    QTest.mouseClick(page.heatmap, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, place)
-    assert dock.state.ion == page.heatmap.columns[1][0]
-    assert page.gene.key == page.heatmap.rows[0]
+    comparison, heatmap = page.comparison, page.comparison.heatmap
+    comparison.button.click()
+    assert comparison.run_bar.isVisible()
+    qtbot.waitUntil(lambda: len(heatmap.columns) > 0, timeout=20_000)
+    assert not comparison.run_bar.isVisible()
+    assert heatmap.columns[0] == ("linear0", "100.0000")
+    assert heatmap.values.shape == (14, len(heatmap.columns))
+    assert len(heatmap.columns) == 10
+    assert (heatmap.values < 0).any()
+    place = QPoint(int(heatmap._left) + 1 + int((heatmap.width() - heatmap._left) / 10), 3)
+    assert heatmap.at(QPointF(place)) == (0, 1)
+    assert heatmap.at(QPointF(1, 1)) is None
+    QTest.mouseClick(heatmap, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, place)
+    assert dock.state.ion == heatmap.columns[1][0]
+    assert page.gene.key == heatmap.rows[0]
     settle(dock, qtbot)
-    assert page.heatmap.rows[0] in visible(dock)[0]
+    assert heatmap.rows[0] in visible(dock)[0]
 
 
-def test_a_transformer_shows_its_attention_beside(dock, page, qtbot):
+def test_a_pathway_is_shown_over_the_tissue_as_the_sum_of_its_genes(dock, page, trained):
+    page._pathways = {"lipids (pathway, 2 genes)": ["g1", "g2"]}
+    page.gene.set_choices([(name, name) for name in (*page._pathways, *page.shown.names)])
+    page.gene.setText("lipids")
+    QTest.keyClick(page.gene, Qt.Key.Key_Return)
+    layer = layers.find(dock.viewer, dock.state.section, "attribution")
+    assert layer.name == "attribution · lipids → m/z 100.0000"
+    expected = pipeline.explain_ion(trained, dock.state.section, "linear0").of(["g1", "g2"])
+    np.testing.assert_allclose(layer.features["value"], expected, atol=1e-5)
+    assert page.bars.key not in page.bars.keys
+
+
+def test_pathways_are_those_with_genes_among_the_data():
+    named = bundled_sets()
+    title, genes = next(iter(named.items()))
+    found = explore_page.pathways_among([*(gene.title() for gene in genes[:4]), "g1"])
+    assert found[f"{title} (pathway, 4 genes)"] == [gene.title() for gene in genes[:4]]
+    assert explore_page.pathways_among(["g1", "g2"]) == {}
+
+
+def test_a_transformer_shows_its_attention_beside_with_checks_and_ions(dock, page, qtbot):
     recipe = {"model": {"name": "transformer", "ensemble": 1}, "networks": {"epochs": 1}, "genes": {"n_components": 8}}
     assert not page.kind.isVisible()
     dock.state.set_model(pipeline.train(DATA, Recipe.model_validate(recipe)))
-    qtbot.waitUntil(lambda: page.kind.isVisible(), timeout=20_000)
+    assert page.kind.isVisible()
     page.kind.setCurrentIndex(1)
     page.kind.activated.emit(1)
-    qtbot.waitUntil(lambda: page.attended is not None, timeout=20_000)
-    weights = page.attended.attention.of("linear0")
+    settle(dock, qtbot)
+    model = dock.state.model.predictor
+    found = attention_of(model, dock.state.section.st, ["linear0", "linear1"])
+    weights = found.of("linear0")
     assert page.bars.keys == weights.mean().sort_values(ascending=False, kind="stable").index[:15].tolist()
     layer = layers.find(dock.viewer, dock.state.section, "attribution")
     assert layer.name == f"attention · {page.gene.key} → m/z 100.0000"
     np.testing.assert_allclose(layer.features["value"], weights[page.gene.key], atol=1e-6)
     assert page.colour_bar.provenance.text() == "share of attention"
+    assert "most" not in page.unit.text()
+    assert "attended genes to their mean" in page.checked.text()
+    assert "random weights" in page.checked.text()
+    page.comparison.compare()
+    qtbot.waitUntil(lambda: len(page.comparison.heatmap.columns) > 0, timeout=20_000)
+    heatmap = page.comparison.heatmap
+    assert "share of attention over all spots" in page.comparison.words.text()
+    expected = found.region().loc[heatmap.rows, "linear1"]
+    column = [ion for ion, _ in heatmap.columns].index("linear1")
+    np.testing.assert_allclose(heatmap.values[:, column], expected, atol=1e-6)
+    # What genes bring is worked out when it is asked for.
+    assert list(page.found) == ["contributions", "attention"]
+    page.kind.setCurrentIndex(0)
+    page.kind.activated.emit(0)
+    settle(dock, qtbot)
+    assert page.colour_bar.provenance.text() == "log(1 + intensity)"
 
 
 def test_an_ion_that_the_model_does_not_predict_is_said_to_be(dock, page, trained):

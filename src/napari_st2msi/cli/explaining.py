@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from numpy.typing import NDArray
 
+    from napari_st2msi.explain.checks import Checks
     from napari_st2msi.explain.perturb import How
+    from napari_st2msi.training.folder import TrainedModel
 
 _SHOWN = 10
 
@@ -38,6 +41,10 @@ SpotsOption = Annotated[
     ),
 ]
 
+GeneSetsOption = Annotated[
+    Path | None, typer.Option("--gene-sets", metavar="FILE.gmt", help="Where --pathway is found. Default: bundled.")
+]
+
 
 def explain(
     model: ModelArgument,
@@ -53,7 +60,14 @@ def explain(
         list[str] | None,
         typer.Option("--gene", metavar="GENE", help="Write what this gene brings in each spot. May be given again."),
     ] = None,
+    pathway: Annotated[
+        str | None, typer.Option("--pathway", metavar="NAME", help="Write what its genes together bring in each spot.")
+    ] = None,
+    gene_sets: GeneSetsOption = None,
     spots: SpotsOption = None,
+    attention: Annotated[
+        bool, typer.Option("--attention", help="Of a transformer what it attends to, instead of what genes bring.")
+    ] = False,
     part: Annotated[
         Literal["prediction", "intensity", "presence"],
         typer.Option("--part", help="What to explain of a model in two stages."),
@@ -68,8 +82,8 @@ def explain(
 ) -> None:
     """Find the genes behind the prediction of an ion: evidence on the model, not on causes.
 
-    One ion gives a table of genes, strongest first; with --gene a table of spots × genes; several ions a table
-    of genes × ions.
+    One ion gives a table of genes, strongest first; with --gene or --pathway a table of spots × these; several
+    ions a table of genes × ions.
 
     For example:
 
@@ -78,15 +92,25 @@ def explain(
       napari-st2msi explain model section.zarr --ion 798.54 --spots region=cortex --out cortex.csv
 
       napari-st2msi explain model section.zarr --ion 798.54 --gene Gfap --out gfap.csv
+
+      napari-st2msi explain transformer section.zarr --ion 798.54 --ion 782.57 --attention --out attention.csv
     """
     _check_writable(out, overwrite)
-    if gene and len(ion) > 1:
-        raise DataProblem("With --gene the table is spots × genes, and that is of one ion. Give one --ion.")
+    if (gene or pathway) and len(ion) > 1:
+        raise DataProblem("With --gene or --pathway the table has a row a spot, and is of one ion. Give one --ion.")
+    if attention and part != "prediction":
+        raise DataProblem("Attention is not of a stage. Leave out --part.")
     from napari_st2msi import pipeline
 
     trained = pipeline.load_model(model)
     section = open_path(path, None, opening, run)
     chosen = spots_of(section.st, spots)
+    groups = {name: [name] for name in gene or ()}
+    if pathway is not None or gene_sets is not None:
+        groups |= {str(pathway): _members(pathway, gene_sets, section.st)}
+    if attention:
+        _attend(trained, section.st, ion, groups, chosen, checks, out, run)
+        return
     if len(ion) > 1:
         with run.progress("Explaining") as progress:
             region = pipeline.explain_region(
@@ -114,7 +138,10 @@ def explain(
             else None
         )
     ranked = found.ranked()
-    _table(found, ranked, gene).to_csv(out, index_label="spot" if gene else "gene")
+    if groups:
+        _per_spot(groups, found.genes, found.of, found.spots).to_csv(out, index_label="spot")
+    else:
+        ranked.to_csv(out, index_label="gene")
     facts = {
         "ion": found.ion,
         "part": found.part,
@@ -131,17 +158,7 @@ def explain(
         "left over": f"{found.relative_gap:.1%} of what is predicted beside the mean is no gene's",
     }
     if judged is not None:
-        advantage = judged.deletion.advantage
-        facts["checks"] = {
-            "advantage_over_random_genes": advantage,
-            "random_weights": judged.random_weights,
-            "agreement": judged.agreement,
-        }
-        lines["checked"] = f"taking the 20 strongest genes away changes it {advantage:.1f} × as much as 20 random ones"
-        if judged.random_weights is not None:
-            lines["checked"] += f"; rank correlation with random weights {judged.random_weights:.2f}"
-        if judged.agreement is not None:
-            lines["checked"] += f", between networks {judged.agreement:.2f}"
+        facts["checks"], lines["checked"] = _checks_said(judged, "strongest")
     run.result(facts, lines=lines | {"written to": written(out)})
 
 
@@ -155,9 +172,7 @@ def perturb(
     gene: Annotated[
         list[str] | None, typer.Option("--gene", metavar="GENE", help="A gene to change. May be given again.")
     ] = None,
-    gene_sets: Annotated[
-        Path | None, typer.Option("--gene-sets", metavar="FILE.gmt", help="Where --pathway is found. Default: bundled.")
-    ] = None,
+    gene_sets: GeneSetsOption = None,
     pathway: Annotated[
         str | None, typer.Option("--pathway", metavar="NAME", help="Change all genes of this pathway.")
     ] = None,
@@ -263,15 +278,76 @@ def spots_of(genes: AnnData, wanted: list[str] | None) -> NDArray[np.bool_] | No
     return chosen
 
 
-def _table(found: Any, ranked: pd.DataFrame, gene: list[str] | None) -> pd.DataFrame:
-    if not gene:
-        return ranked
+def _attend(
+    trained: TrainedModel,
+    genes: AnnData,
+    ions: list[str],
+    groups: dict[str, list[str]],
+    spots: NDArray[np.bool_] | None,
+    checks: bool,
+    out: Path,
+    run: Run,
+) -> None:
+    """Write what ions attend to: tokens × ions, or of one ion spots × genes."""
+    from napari_st2msi.explain.attention import attention_of, mean_attention
+    from napari_st2msi.explain.checks import check_attention
+
+    asked: dict[str, Any] = {"spots": spots, "cancelled": run.cancelled}
+    with run.progress("Reading attention") as progress:
+        if groups:
+            found = attention_of(trained.predictor, genes, ions, progress=progress.part(0, 0.5), **asked)
+            shares = found.of(str(found.ions[0]))
+            table = _per_spot(
+                groups, found.tokens, lambda own: shares[found.tokens.intersection(own)].sum(axis=1), shares.index
+            )
+            table.to_csv(out, index_label="spot")
+            mean = found.region()
+        else:
+            mean = mean_attention(trained.predictor, genes, ions, progress=progress.part(0, 0.5), **asked)
+            mean = mean.loc[mean.max(axis=1).sort_values(ascending=False, kind="stable").index]
+            mean.to_csv(out, index_label="gene")
+        judged = None
+        if checks and len(ions) == 1:
+            judged = check_attention(trained.predictor, genes, ions[0], progress=progress.part(0.5, 1), **asked)
+    n_spots = genes.n_obs if spots is None else int(spots.sum())
+    most = mean[mean.columns[0]].sort_values(ascending=False, kind="stable").head(_SHOWN)
+    facts: dict[str, Any] = {"ions": list(mean.columns), "spots": n_spots, "unit": "share of attention"}
+    facts |= {"genes": most.to_dict(), "path": str(out)}
+    lines = {
+        "attended": f"{', '.join(facts['ions'])} in {n_spots:,} spots, mean shares of attention",
+        "most": ", ".join(f"{name} {value:.3g}" for name, value in most.items()),
+    }
+    if judged is not None:
+        facts["checks"], lines["checked"] = _checks_said(judged, "most attended")
+    run.result(facts, lines=lines | {"written to": written(out)})
+
+
+def _checks_said(judged: Checks, which: str) -> tuple[dict[str, float | None], str]:
+    """Return the checks as facts and in words."""
+    times, n = judged.deletion.advantage, judged.deletion.compared
+    words = f"taking the {n} {which} genes away changes it {times:.1f} × as much as {n} random ones"
+    if judged.random_weights is not None:
+        words += f"; rank correlation with random weights {judged.random_weights:.2f}"
+    if judged.agreement is not None:
+        words += f", between networks {judged.agreement:.2f}"
+    facts = {"advantage_over_random_genes": times, "random_weights": judged.random_weights}
+    return facts | {"agreement": judged.agreement}, words
+
+
+def _per_spot(
+    groups: dict[str, list[str]],
+    known: pd.Index,
+    of: Callable[[list[str]], NDArray[np.floating] | pd.Series],
+    spots: pd.Index,
+) -> pd.DataFrame:
+    """Return spots × genes and pathways."""
     import pandas as pd
 
-    missing = [name for name in gene if name not in found.genes]
-    if missing:
-        raise DataProblem(f"The model does not use the gene '{missing[0]}', so it brings nothing anywhere.")
-    return pd.DataFrame({name: found.of([name]) for name in gene}, index=found.spots)
+    for name, own in groups.items():
+        if not known.isin(own).any():
+            kind = "gene" if own == [name] else "genes of the pathway"
+            raise DataProblem(f"The model does not use the {kind} '{name}', so it brings nothing anywhere.")
+    return pd.DataFrame({name: of(own) for name, own in groups.items()}, index=spots)
 
 
 def _members(pathway: str | None, file: Path | None, genes: AnnData) -> list[str]:

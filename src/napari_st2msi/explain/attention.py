@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
+# Spots whose attention is worked out at once where only the mean is asked for.
+_ROWS = 4096
+
+
 @dataclass(frozen=True)
 class Attention:
     """How much ions attend to each token in some spots.
@@ -51,6 +55,12 @@ class Attention:
 def has_attention(predictor: Predictor) -> bool:
     """Tell whether a model has attention to show."""
     return hasattr(predictor, "attention") and not getattr(predictor, "map_less", False)
+
+
+def attending_ions(predictor: Predictor) -> pd.Index:
+    """Return the ions that a transformer learned and that have attention therefore."""
+    model: Any = predictor
+    return model.ions_.var_.index[model.columns_ if model.networks_ else []]
 
 
 def attention_of(
@@ -93,3 +103,30 @@ def attention_of(
         genes[asked], names.astype(str).tolist(), context=genes, progress=progress, cancelled=cancelled
     )
     return Attention(genes.obs_names[asked], pd.Index(model.token_names_), names, weights)
+
+
+def mean_attention(
+    predictor: Predictor,
+    genes: AnnData,
+    ions: Sequence[str],
+    *,
+    spots: Spots = None,
+    progress: Progress = Progress(),
+    cancelled: Callable[[], bool] = never,
+) -> pd.DataFrame:
+    """Return tokens × ions, the mean attention over some spots, however many; see `attention_of`."""
+    asked = positions(genes, spots)
+    pieces = np.array_split(asked, -(-len(asked) // _ROWS))
+    together = pd.DataFrame()
+    for number, piece in enumerate(pieces):
+        found = attention_of(
+            predictor,
+            genes,
+            ions,
+            spots=piece,
+            progress=progress.part(number / len(pieces), (number + 1) / len(pieces)),
+            cancelled=cancelled,
+        )
+        share = found.region() * (len(piece) / len(asked))
+        together = share if together.empty else together + share
+    return together

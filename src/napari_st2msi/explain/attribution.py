@@ -127,11 +127,16 @@ class RegionAttribution:
 
     def top(self, n: int) -> pd.Index:
         """Return the n genes that are strongest for any of the ions, relative to the strongest gene of that ion."""
-        relative = self.strength / np.maximum(self.strength.max(axis=0), 1e-300)
-        return relative.max(axis=1).sort_values(ascending=False, kind="stable").index[:n]
+        return strongest(self.strength, n)
 
 
 def relative_gap(gap: NDArray[np.float64], whole: NDArray[np.float64]) -> float:
     """Return the mean size of a gap as a share of that of the whole; 0 where both vanish."""
     size = float(np.abs(whole).mean())
     return float(np.abs(gap).mean()) / size if size > 1e-12 else 0.0
+
+
+def strongest(strength: pd.DataFrame, n: int) -> pd.Index:
+    """Return the n rows that are strongest for any of the columns, relative to the strongest of that column."""
+    relative = strength / np.maximum(strength.max(axis=0), 1e-300)
+    return relative.max(axis=1).sort_values(ascending=False, kind="stable").index[:n]

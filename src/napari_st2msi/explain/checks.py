@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_st2msi.explain.attribution import Attribution
-from napari_st2msi.explain.deletion import DeletionCurve, deletion_curve
+from napari_st2msi.explain.attention import attention_of
+from napari_st2msi.explain.attribution import Attribution, Part
+from napari_st2msi.explain.deletion import DeletionCurve, deletion_curve, even_choice
 from napari_st2msi.explain.explain import attribution_of
 from napari_st2msi.explain.explainer import Explainer
+from napari_st2msi.explain.inputs import Spots, positions
+from napari_st2msi.explain.ions import find_ion
+from napari_st2msi.explain.kinds import explainer_for
+from napari_st2msi.explain.tokens import token_genes
+from napari_st2msi.models.base import Predictor
+from napari_st2msi.models.learner import Learner
 from napari_st2msi.progress import Progress, check, never
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 
 @dataclass(frozen=True)
 class Checks:
-    """What speaks for or against an attribution.
+    """What speaks for or against an explanation.
 
     Attributes
     ----------
@@ -27,7 +37,7 @@ class Checks:
         The deletion curve.
     random_weights
         Rank correlation of the genes' strengths with those of the same networks with random weights; near 0
-        where the attribution tells of what was learned. None for models that start from nothing random.
+        where the explanation tells of what was learned. None for models that start from nothing random.
     agreement
         Mean rank correlation between the single networks of the model, each with its own seed and other spots
         to stop by; None where there are not several.
@@ -48,32 +58,94 @@ def check_attribution(
 ) -> Checks:
     """Check an attribution by deletion and, for networks, by random weights and by agreement.
 
+    With more than 256 spots an even choice of them is used.
+
     Parameters
     ----------
     explainer, attribution
         The model at some spots, and the attribution of an ion there.
     """
-    networks = list(getattr(explainer.learner, "networks_", []))
-    share = 1 / (2 + len(networks)) if networks else 1.0
-    curve = deletion_curve(explainer, attribution, seed=seed, progress=progress.part(0, share), cancelled=cancelled)
-    if not networks or not attribution.values.any():
-        return Checks(curve)
-    from napari_st2msi.explain.networks import NetworkExplainer
+    some = even_choice(len(explainer.inputs))
+    ion = find_ion(explainer.learner.ions_.var_, attribution.ion)
 
+    def strengths(learner: Learner) -> NDArray[np.float64]:
+        own = explainer_for(learner, explainer.inputs.genes, explainer.inputs.asked[some])
+        return _sizes(attribution_of(own, ion, cancelled=cancelled).values)
+
+    return _judged(
+        explainer,
+        attribution.ion,
+        [[gene] for gene in attribution.ranked().index],
+        attribution.part,
+        _sizes(attribution.values[some]),
+        strengths,
+        seed,
+        progress,
+        cancelled,
+    )
+
+
+def check_attention(
+    predictor: Predictor,
+    genes: AnnData,
+    ion: str,
+    *,
+    spots: Spots = None,
+    seed: int = 0,
+    progress: Progress = Progress(),
+    cancelled: Callable[[], bool] = never,
+) -> Checks:
+    """Check what an ion attends to, as attributions are checked.
+
+    With more than 256 spots an even choice of them is used.
+
+    Parameters
+    ----------
+    predictor, genes, ion, spots
+        As for `napari_st2msi.explain.attention.attention_of`.
+    """
+    asked = positions(genes, spots)
+    asked = asked[even_choice(len(asked))]
+    explainer = explainer_for(predictor, genes, asked)
+
+    def shares(learner: Learner) -> NDArray[np.float64]:
+        found = attention_of(learner, genes, [ion], spots=asked, cancelled=cancelled)
+        return found.weights[:, 0].mean(axis=0, dtype=np.float64)
+
+    own, tokens = shares(explainer.learner), token_genes(explainer.learner)
+    ranked = [tokens[place] for place in np.argsort(-own, kind="stable")]
+    return _judged(explainer, ion, ranked, "prediction", own, shares, seed, progress, cancelled)
+
+
+def _judged(
+    explainer: Explainer,
+    ion: str,
+    ranked: Sequence[Sequence[str]],
+    part: Part,
+    own: NDArray[np.float64],
+    strengths: Callable[[Any], NDArray[np.float64]],
+    seed: int,
+    progress: Progress,
+    cancelled: Callable[[], bool],
+) -> Checks:
+    """Return the deletion curve of a ranking, and how its strengths correlate with those of other networks."""
     learner: Any = explainer.learner
-    ion = int(learner.ions_.var_.index.get_loc(attribution.ion))
-
-    def strengths(some: list[Any]) -> NDArray[np.float64]:
-        own = NetworkExplainer(learner, explainer.inputs.genes, explainer.inputs.asked, some)
-        return _strengths(attribution_of(own, ion, cancelled=cancelled))
+    networks = list(getattr(learner, "networks_", []))
+    share = 1 / (2 + len(networks)) if networks else 1.0
+    curve = deletion_curve(
+        explainer, ion, ranked, part=part, seed=seed, progress=progress.part(0, share), cancelled=cancelled
+    )
+    if not networks or not own.any():
+        return Checks(curve)
+    from napari_st2msi.explain.networks import with_networks
 
     progress(share, "random weights")
-    chance = _correlation(_strengths(attribution), strengths(random_networks(learner, seed)))
+    chance = _correlation(own, strengths(with_networks(learner, random_networks(learner, seed))))
     each = []
     for number, network in enumerate(networks if len(networks) > 1 else [], 2):
         check(cancelled)
         progress(number * share, "agreement of networks")
-        each.append(strengths([network]))
+        each.append(strengths(with_networks(learner, [network])))
     between = [_correlation(one, other) for one, other in combinations(each, 2)]
     return Checks(curve, chance, float(np.mean(between)) if between else None)
 
@@ -99,8 +171,8 @@ def random_networks(learner: Any, seed: int = 0) -> list[Any]:
     return drawn
 
 
-def _strengths(attribution: Attribution) -> NDArray[np.float64]:
-    return np.abs(attribution.values).mean(axis=0, dtype=np.float64)
+def _sizes(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    return np.abs(values).mean(axis=0, dtype=np.float64)
 
 
 def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:

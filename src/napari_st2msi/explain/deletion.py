@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_st2msi.explain.attribution import Attribution
+from napari_st2msi.explain.attribution import Part
 from napari_st2msi.explain.explainer import Explainer
+from napari_st2msi.explain.ions import find_ion
 from napari_st2msi.progress import Progress, check, never
 
 N_RANDOM = 10
@@ -45,9 +46,17 @@ class DeletionCurve:
     @property
     def advantage(self) -> float:
         """How many times more the strongest genes change the prediction than random ones, at most 20 of them."""
-        step = int(np.searchsorted(self.counts, 20, side="right")) - 1
-        by_chance = float(self.random[:, step].mean())
-        return float(self.top[step]) / by_chance if by_chance > 1e-12 else 1.0
+        by_chance = float(self.random[:, self._step].mean())
+        return float(self.top[self._step]) / by_chance if by_chance > 1e-12 else 1.0
+
+    @property
+    def compared(self) -> int:
+        """Of how many genes `advantage` tells."""
+        return int(self.counts[self._step])
+
+    @property
+    def _step(self) -> int:
+        return int(np.searchsorted(self.counts, 20, side="right")) - 1
 
     def frame(self) -> pd.DataFrame:
         """Return a row a step: `genes`, `change_top`, and mean, least and largest of `change_random`."""
@@ -64,8 +73,10 @@ class DeletionCurve:
 
 def deletion_curve(
     explainer: Explainer,
-    attribution: Attribution,
+    ion: str,
+    ranked: Sequence[Sequence[str]],
     *,
+    part: Part = "prediction",
     n_random: int = N_RANDOM,
     seed: int = 0,
     progress: Progress = Progress(),
@@ -79,29 +90,37 @@ def deletion_curve(
     Parameters
     ----------
     explainer
-        The model at the spots of the attribution.
+        The model at some spots.
+    ion
+        Its name.
+    ranked
+        Genes, or the genes of each pathway, strongest first; random ones are drawn among the same.
     n_random
         How many random sets of each size.
     """
-    inputs = explainer.inputs
-    ion = explainer.learner.ions_.var_.index.get_loc(attribution.ion)
-    some = np.unique(np.linspace(0, len(inputs) - 1, min(len(inputs), _MOST_SPOTS)).round().astype(np.int64))
-    away = inputs.deviations(some)
-    before = explainer.said(explainer.features[some], some, attribution.part)[:, ion]
+    column = find_ion(explainer.learner.ions_.var_, ion)
+    some = even_choice(len(explainer.inputs))
+    without = explainer.without(some, part)
+    before = explainer.predicted(some, part)[:, column]
+    groups = [explainer.inputs.names.get_indexer(pd.Index(own)) for own in ranked]
 
-    def change(genes: NDArray[np.int64]) -> float:
+    def change(order: NDArray[np.int64]) -> float:
         check(cancelled)
-        after = explainer.without(some, away, genes, attribution.part)[:, ion]
-        return float(np.abs(after - before).mean())
+        genes = np.unique(np.concatenate([groups[place] for place in order]))
+        return float(np.abs(without(genes[genes >= 0])[:, column] - before).mean())
 
-    n = len(inputs.names)
+    n = len(groups)
     counts = np.array([count for count in _COUNTS if count < n] + [n])
-    order = inputs.names.get_indexer(attribution.ranked().index)
     rng = np.random.default_rng(seed)
-    orders = [order, *(rng.permutation(n) for _ in range(n_random))]
+    orders = [np.arange(n), *(rng.permutation(n) for _ in range(n_random))]
     changes = np.empty((len(orders), len(counts)))
-    for number, own in enumerate(orders):
+    for number, order in enumerate(orders):
         for step, count in enumerate(counts):
-            changes[number, step] = change(own[:count])
+            changes[number, step] = change(order[:count])
         progress((number + 1) / len(orders), "deleting genes")
-    return DeletionCurve(counts, changes[0], changes[1:], attribution.unit, len(some))
+    return DeletionCurve(counts, changes[0], changes[1:], explainer.unit(part), len(some))
+
+
+def even_choice(n: int) -> NDArray[np.int64]:
+    """Return at most 256 of n positions, evenly spread: enough to judge an explanation by."""
+    return np.unique(np.linspace(0, n - 1, min(n, _MOST_SPOTS)).round().astype(np.int64))

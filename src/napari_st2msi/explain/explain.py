@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_st2msi.explain.attribution import Attribution, Part, RegionAttribution, relative_gap
-from napari_st2msi.explain.explainer import Explainer
+from napari_st2msi.explain.explainer import Brought, Explainer
 from napari_st2msi.explain.inputs import Spots
 from napari_st2msi.explain.ions import find_ion
 from napari_st2msi.explain.kinds import explainer_for
@@ -88,12 +88,12 @@ def explain_region(
     methods, gaps = {}, {}
     brought = np.zeros((n, len(columns)))
     along = np.zeros_like(mean)
-    for rows, number, bands, deviations in contributions(explainer, columns, progress=progress, cancelled=cancelled):
-        together = np.add.reduce(list(bands.values())).astype(np.float64)
+    for rows, number, found in contributions(explainer, columns, progress=progress, cancelled=cancelled):
+        together = np.add.reduce(list(found.bands.values())).astype(np.float64)
         mean[:, number] += together.sum(axis=0) / n
         strength[:, number] += np.abs(together).sum(axis=0) / n
         brought[rows, number] = together.sum(axis=1)
-        along[:, number] += sum((bands[name] * deviations[name]).sum(axis=0, dtype=np.float64) for name in bands)
+        along[:, number] += found.along
     for number, column in enumerate(columns):
         predicted, baseline = _ends(explainer, column, "prediction")
         ion = str(var.index[column])
@@ -121,15 +121,13 @@ def attribution_of(
 ) -> Attribution:
     """Return the attribution of the ion in one column."""
     inputs = explainer.inputs
-    bands = {name: np.empty((len(inputs), len(inputs.names)), dtype=np.float32) for name in inputs.bands}
+    bands = {name: np.empty((len(inputs), len(inputs.names)), dtype=np.float32) for name in explainer.bands}
     predicted, baseline = _ends(explainer, ion, part)
     along = np.zeros(len(inputs.names))
-    for rows, _, found, deviations in contributions(
-        explainer, [ion], part=part, progress=progress, cancelled=cancelled
-    ):
-        for name, values in found.items():
+    for rows, _, found in contributions(explainer, [ion], part=part, progress=progress, cancelled=cancelled):
+        for name, values in found.bands.items():
             bands[name][rows] = values
-            along += (values * deviations[name]).sum(axis=0, dtype=np.float64)
+        along += found.along
     return Attribution(
         ion=str(explainer.learner.ions_.var_.index[ion]),
         part=part,
@@ -151,22 +149,22 @@ def contributions(
     part: Part = "prediction",
     progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
-) -> Iterator[tuple[NDArray[np.int64], int, dict[str, NDArray[np.float32]], dict[str, NDArray[np.float32]]]]:
-    """Yield rows, the place of an ion in `ions`, and of each band contributions and deviations (rows, genes)."""
-    inputs = explainer.inputs
-    for start in range(0, len(inputs), _ROWS):
-        rows = np.arange(start, min(start + _ROWS, len(inputs)))
-        deviations = inputs.deviations(rows)
-        for number, ion in enumerate(ions):
+) -> Iterator[tuple[NDArray[np.int64], int, Brought]]:
+    """Yield rows, the place of an ion in `ions`, and what genes bring there."""
+    n = len(explainer.inputs)
+    for start in range(0, n, _ROWS):
+        rows = np.arange(start, min(start + _ROWS, n))
+        every = explainer.contributions(rows, ions, part, cancelled)
+        for number in range(len(ions)):
             check(cancelled)
-            progress((start + len(rows) * number / len(ions)) / len(inputs), "contributions of genes")
-            yield rows, number, explainer.contributions(rows, ion, part, deviations, cancelled), deviations
+            progress((start + len(rows) * number / len(ions)) / n, "contributions of genes")
+            yield rows, number, next(every)
     progress(1.0, "contributions of genes")
 
 
 def _ends(explainer: Explainer, ion: int, part: Part) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return (n,) what the model says of the spots, and what contributions are counted from."""
     pieces = np.split(np.arange(len(explainer.inputs)), range(_ROWS, len(explainer.inputs), _ROWS))
-    predicted = [explainer.said(explainer.features[rows], rows, part)[:, ion] for rows in pieces]
+    predicted = [explainer.predicted(rows, part)[:, ion] for rows in pieces]
     baseline = [explainer.baseline(rows, ion, part) for rows in pieces]
     return np.concatenate(predicted).astype(np.float64), np.concatenate(baseline).astype(np.float64)

@@ -8,6 +8,7 @@ from napari_st2msi.errors import ModelProblem
 from napari_st2msi.explain.explainer import Explainer, MapExplainer
 from napari_st2msi.explain.inputs import Spots
 from napari_st2msi.models.base import Predictor
+from napari_st2msi.models.graph import GraphLearner
 from napari_st2msi.models.learner import Learner
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ def explainer_for(predictor: Predictor, genes: AnnData, spots: Spots = None) -> 
         raise ModelProblem(f"The model '{predictor.name}' looks at no genes, so genes explain nothing of it.")
     if not isinstance(predictor, Learner):
         raise ModelProblem(f"The model '{predictor.name}' does not say how it uses genes, so it cannot be explained.")
+    if isinstance(predictor, GraphLearner):
+        from napari_st2msi.explain.graph import GraphExplainer
+
+        return GraphExplainer(predictor, genes, spots)
     if hasattr(predictor, "networks_"):
         from napari_st2msi.explain.networks import NetworkExplainer
 

@@ -71,3 +71,12 @@ class Tokens:
         moved = self._inputs.moved(self._features[rows], changes, found)
         scaled: NDArray[np.float32] = self._learner.scaled_tokens(moved)
         return scaled
+
+
+def token_genes(learner: Any) -> list[list[str]]:
+    """Return for each token of a transformer the genes that it is made of: itself, or those of the pathway."""
+    design = learner.tokens_
+    if not design.pathways_:
+        return [[name] for name in learner.token_names_]
+    names = np.array(design.genes_.names_)
+    return [names[column != 0].tolist() for column in design.reduction_.directions_.T]

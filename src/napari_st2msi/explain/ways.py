@@ -33,6 +33,12 @@ class Slopes:
         """Return (n, features)."""
         return self.directions if self.weights is None else self.weights @ self.directions
 
+    def along(self, difference: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Return (n,) slopes times (n, features) differences, summed."""
+        if self.weights is None:
+            return np.einsum("nf,nf->n", self.directions, difference)
+        return np.einsum("nq,nq->n", self.weights, difference @ self.directions.T)
+
     def __add__(self, other: Slopes) -> Slopes:
         if self.weights is None or other.weights is None:
             return Slopes(self.whole() + other.whole())

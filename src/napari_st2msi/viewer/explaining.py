@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from napari_st2msi import pipeline
-from napari_st2msi.explain.attention import Attention, attention_of
-from napari_st2msi.explain.attribution import Attribution, RegionAttribution
-from napari_st2msi.explain.checks import Checks, check_attribution
+from napari_st2msi.explain.attention import attending_ions, attention_of, mean_attention
+from napari_st2msi.explain.attribution import Attribution
+from napari_st2msi.explain.checks import Checks, check_attention, check_attribution
 from napari_st2msi.explain.explain import attribution_of
 from napari_st2msi.explain.explainer import Explainer
 from napari_st2msi.explain.ions import find_ion
@@ -23,110 +25,114 @@ from napari_st2msi.progress import Progress
 from napari_st2msi.section import Section
 from napari_st2msi.training.folder import TrainedModel
 
+if TYPE_CHECKING:
+    from anndata import AnnData
+
 # Spots × genes that are kept of one ion: 240 MB a band.
 _MOST = 60_000_000
 
 
 @dataclass(frozen=True)
-class Explained:
-    """One ion, explained in the spots of a section.
+class Told(ABC):
+    """What was found out of one ion in the spots of a section, gene by gene.
 
     Attributes
     ----------
-    explainer
-        Kept, because the next ion needs it as well.
-    attribution
-        Of all spots, or of an even choice of them where they are very many.
+    genes
+        Spots × genes of the section.
     rows
-        (explained,) which spots of the section these are.
-    values
-        `Attribution.values`.
-    strength
-        (genes,) their mean size over all spots explained.
+        (told,) which spots it is about: all, or an even choice where they are very many.
+    names, values
+        Genes, or pathways that a transformer attends to, and (told, names) what is shown of them.
+    unit
+        Of the values.
     """
 
     model: TrainedModel
-    explainer: Explainer
-    attribution: Attribution
+    genes: AnnData
+    ion: str
     rows: NDArray[np.int64]
+    names: pd.Index
     values: NDArray[np.float32]
-    strength: NDArray[np.float64]
+    unit: str
 
     def ranked(self, spots: NDArray[np.bool_] | None) -> pd.Series:
-        """Return what genes bring to spots of the section, strongest first.
-
-        In a region it is the mean contribution there. Over all spots that is about zero for each gene, so it is
-        then the mean size, with the sign of `Attribution.direction`.
-        """
-        bar = (
-            self.strength * self.attribution.direction if spots is None else self.values[spots[self.rows]].mean(axis=0)
-        )
-        ranked = pd.Series(bar, self.attribution.genes, dtype=float)
+        """Return what is found over spots of the section, strongest first."""
+        bar = self._over_all() if spots is None else self.values[spots[self.rows]].mean(axis=0)
+        ranked = pd.Series(bar, self.names, dtype=float)
         return ranked.iloc[np.argsort(-ranked.abs().to_numpy(), kind="stable")]
 
-    def of(self, gene: str, n_spots: int) -> NDArray[np.float32]:
-        """Return (n_spots,) contributions of a gene; NaN in spots that were not explained."""
+    def of(self, names: Sequence[str], n_spots: int) -> NDArray[np.float32]:
+        """Return (n_spots,) the values of some genes together; NaN in spots that were not asked for."""
         values = np.full(n_spots, np.nan, dtype=np.float32)
-        values[self.rows] = self.values[:, int(self.attribution.genes.get_indexer(pd.Index([gene]))[0])]
+        values[self.rows] = self.values[:, self.names.isin(names)].sum(axis=1)
         return values
+
+    @abstractmethod
+    def _over_all(self) -> NDArray[np.float64]:
+        """Return (names,) what is ranked over all spots."""
 
 
 @dataclass(frozen=True)
-class Attended:
-    """What one ion attends to in the spots of a section; `rows` as in `Explained`."""
+class Explained(Told):
+    """What each gene contributes; `explainer` is kept, because the next ion needs it as well."""
 
-    model: TrainedModel
-    attention: Attention
-    rows: NDArray[np.int64]
+    explainer: Explainer
+    attribution: Attribution
 
-    def ranked(self, spots: NDArray[np.bool_] | None) -> pd.Series:
-        """Return mean attention to genes or pathways over spots of the section, most first."""
-        weights = self.attention.weights[:, 0]
-        mean = weights.mean(axis=0) if spots is None else weights[spots[self.rows]].mean(axis=0)
-        return pd.Series(mean, self.attention.tokens, dtype=float).sort_values(ascending=False, kind="stable")
-
-    def of(self, gene: str, n_spots: int) -> NDArray[np.float32]:
-        """Return (n_spots,) attention to a gene or pathway; NaN in spots that were not asked for."""
-        values = np.full(n_spots, np.nan, dtype=np.float32)
-        values[self.rows] = self.attention.weights[:, 0, int(self.attention.tokens.get_indexer(pd.Index([gene]))[0])]
-        return values
+    def _over_all(self) -> NDArray[np.float64]:
+        """Return the mean size, with the sign of the direction: over all spots contributions cancel out."""
+        return np.abs(self.values).mean(axis=0, dtype=np.float64) * self.attribution.direction
 
 
-def attend(model: TrainedModel, explained: Explained, *, progress: Progress, cancelled: Callable[[], bool]) -> Attended:
-    """Return what the ion that was explained attends to."""
-    genes, ion = explained.explainer.inputs.genes, explained.attribution.ion
-    found = attention_of(model.predictor, genes, [ion], spots=explained.rows, progress=progress, cancelled=cancelled)
-    return Attended(model, found, explained.rows)
+@dataclass(frozen=True)
+class Attended(Told):
+    """What the ion attends to."""
+
+    def _over_all(self) -> NDArray[np.float64]:
+        return self.values.mean(axis=0, dtype=np.float64)
+
+
+def attend(
+    model: TrainedModel, section: Section, ion: str, *, progress: Progress, cancelled: Callable[[], bool]
+) -> Attended:
+    """Return what an ion attends to in the spots of a section."""
+    genes = _genes_of(model, section, progress, cancelled)
+    rows = _some_rows(genes, len(model.genes))
+    found = attention_of(
+        model.predictor, genes, [ion], spots=rows, progress=progress.part(0.05, 1), cancelled=cancelled
+    )
+    return Attended(model, genes, ion, rows, found.tokens, found.weights[:, 0], "share of attention")
 
 
 def explain(
     model: TrainedModel,
     section: Section,
     ion: str,
-    known: Explained | None,
+    known: Told | None,
     *,
     progress: Progress,
     cancelled: Callable[[], bool],
 ) -> Explained:
     """Explain an ion in the spots of a section."""
-    progress(0.01, "reading genes")
-    describe_spots(section, model.recipe.genes, cancelled=cancelled)
-    genes = section.st
-    if known is not None and known.model is model and known.explainer.inputs.genes is genes:
+    genes = _genes_of(model, section, progress, cancelled)
+    if isinstance(known, Explained) and known.model is model and known.genes is genes:
         explainer, rows = known.explainer, known.rows
     else:
-        step = -(-genes.n_obs * len(model.genes) // _MOST)
-        rows = np.arange(0, genes.n_obs, max(step, 1))
+        rows = _some_rows(genes, len(model.genes))
         explainer = explainer_for(model.predictor, genes, rows)
     column = find_ion(model.ions, ion)
     found = attribution_of(explainer, column, progress=progress.part(0.05, 1), cancelled=cancelled)
-    values = found.values
-    return Explained(model, explainer, found, rows, values, np.abs(values).mean(axis=0, dtype=np.float64))
+    return Explained(model, genes, ion, rows, found.genes, found.values, found.unit, explainer, found)
 
 
-def check(explained: Explained, *, progress: Progress, cancelled: Callable[[], bool]) -> Checks:
-    """Check what was explained."""
-    return check_attribution(explained.explainer, explained.attribution, progress=progress, cancelled=cancelled)
+def check(told: Told, *, progress: Progress, cancelled: Callable[[], bool]) -> Checks:
+    """Check what was found out."""
+    if isinstance(told, Explained):
+        return check_attribution(told.explainer, told.attribution, progress=progress, cancelled=cancelled)
+    return check_attention(
+        told.model.predictor, told.genes, told.ion, spots=told.rows, progress=progress, cancelled=cancelled
+    )
 
 
 def compare(
@@ -137,9 +143,40 @@ def compare(
     *,
     progress: Progress,
     cancelled: Callable[[], bool],
-) -> RegionAttribution:
-    """Explain several ions over some spots together."""
-    return pipeline.explain_region(model, section, ions, spots=spots, progress=progress, cancelled=cancelled)
+) -> pd.DataFrame:
+    """Return genes × ions over some spots: the mean size of contributions, with the sign of their direction."""
+    region = pipeline.explain_region(model, section, ions, spots=spots, progress=progress, cancelled=cancelled)
+    return region.strength * region.direction
+
+
+def compare_attention(
+    model: TrainedModel,
+    section: Section,
+    ions: Sequence[str],
+    spots: NDArray[np.bool_] | None,
+    *,
+    progress: Progress,
+    cancelled: Callable[[], bool],
+) -> pd.DataFrame:
+    """Return genes, or pathways, × those of the ions that were learned: the mean share of attention over some spots."""
+    known = attending_ions(model.predictor)
+    ions = [ion for ion in ions if ion in known]
+    genes = _genes_of(model, section, progress, cancelled)
+    return mean_attention(
+        model.predictor, genes, ions, spots=spots, progress=progress.part(0.05, 1), cancelled=cancelled
+    )
+
+
+def _genes_of(model: TrainedModel, section: Section, progress: Progress, cancelled: Callable[[], bool]) -> AnnData:
+    """Return the genes of a section with all that the model sees of spots."""
+    progress(0.01, "reading genes")
+    describe_spots(section, model.recipe.genes, cancelled=cancelled)
+    return section.st
+
+
+def _some_rows(genes: AnnData, n_names: int) -> NDArray[np.int64]:
+    """Return all spots, or an even choice of so many that the values of all names fit the memory."""
+    return np.arange(0, genes.n_obs, max(-(-genes.n_obs * n_names // _MOST), 1))
 
 
 def perturb(

@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
+from typing import ClassVar
 
-from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QScrollArea, QVBoxLayout, QWidget
-from superqt import QElidingLabel
+from qtpy.QtWidgets import QHBoxLayout, QWidget
 
 from napari_st2msi.errors import St2msiError
 from napari_st2msi.explain.perturb import Change, Perturbation
-from napari_st2msi.features.pathways import bundled_sets
 from napari_st2msi.section import Section
 from napari_st2msi.viewer import explaining, layers
-from napari_st2msi.viewer.docks.explore_spots import SpotsChoice
+from napari_st2msi.viewer.docks.explore_page import Page, column_in, pathways_among, rows_with
 from napari_st2msi.viewer.ion_values import spread_of
 from napari_st2msi.viewer.jobs import Job, Jobs
 from napari_st2msi.viewer.parts.bars import Bars
 from napari_st2msi.viewer.parts.buttons import flat
-from napari_st2msi.viewer.parts.colour_bar import ColourBar
 from napari_st2msi.viewer.parts.dock import Dock
-from napari_st2msi.viewer.parts.empty import EmptyState
 from napari_st2msi.viewer.parts.fields import ChoiceField, NumberField
-from napari_st2msi.viewer.parts.open_dock import open_dock
 from napari_st2msi.viewer.parts.run_bar import RunBar
 from napari_st2msi.viewer.parts.search_edit import SearchEdit
 from napari_st2msi.viewer.parts.words import Words
@@ -31,7 +26,7 @@ _SHOWN = 15
 _MOST_COUNTS = 1e6
 
 
-class ChangePage(QScrollArea):
+class ChangePage(Page):
     """Choose genes, what to do with them and where; see which ions change, and where.
 
     Parameters
@@ -40,13 +35,12 @@ class ChangePage(QScrollArea):
         The dock that this is a page of: its viewer, state and messages are used.
     """
 
+    role: ClassVar[layers.Role] = "change"
+
     def __init__(self, dock: Dock) -> None:
-        super().__init__()
-        self.dock, self.viewer, self.state = dock, dock.viewer, dock.state
+        super().__init__(dock)
         self.found: tuple[Section, Perturbation] | None = None
-        self.front = False
         self.genes: list[str] = []
-        self._labels: dict[str, str] = {}
         self._pathways: dict[str, list[str]] = {}
         self._offered: Section | None = None
         self._of: Section | None = None
@@ -58,10 +52,6 @@ class ChangePage(QScrollArea):
         self._jobs.ended.connect(self.run_bar.end)
 
     def _build(self) -> None:
-        self.setWidgetResizable(True)
-        self.setFrameShape(QScrollArea.Shape.NoFrame)
-        self.empty = EmptyState()
-        self.empty.pressed.connect(partial(open_dock, self.viewer, "Train"))
         self.note = Words("What the model expects if these genes change and no other follows them.", role="note")
         self.search = SearchEdit("Add a gene or a pathway")
         self.search.chosen.connect(self.add)
@@ -72,66 +62,30 @@ class ChangePage(QScrollArea):
         self.how.changed.connect(self._show_amount)
         self.amount = NumberField(0.0, _MOST_COUNTS)
         self.amount.set_value(2.0)
-        self.spots = SpotsChoice(self.viewer)
         self.run_bar = RunBar("Predict the change")
         self.run_bar.pressed.connect(self.run)
         self.run_bar.cancel_pressed.connect(self._jobs.cancel)
-        self.title = QElidingLabel()
-        self.title.setProperty("role", "title")
         self.bars = Bars("Ions, most changed first", name_share=0.5)
         self.bars.chosen.connect(self._on_ion)
         self.unit = Words(role="note")
-        self.colour_bar = ColourBar()
         self.result = QWidget()
-        column = _column(self.result)
+        below = column_in(self.result)
         for part in (self.title, self.bars, self.unit, self.colour_bar):
-            column.addWidget(part)
+            below.addWidget(part)
         self.result.hide()
-
-        fields = QFormLayout()
-        fields.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        fields.addRow("Genes", self.search)
-        row = QHBoxLayout()
-        row.addWidget(self.chosen_words, 1)
-        row.addWidget(self.clear_button)
-        fields.addRow("", row)
-        change = QHBoxLayout()
+        chosen, change = QHBoxLayout(), QHBoxLayout()
+        chosen.addWidget(self.chosen_words, 1)
+        chosen.addWidget(self.clear_button)
         change.addWidget(self.how, 2)
         change.addWidget(self.amount, 1)
-        fields.addRow("Change", change)
-        fields.addRow("Spots", self.spots)
-        self.content = QWidget()
-        layout = _column(self.content)
-        layout.addWidget(self.note)
-        layout.addLayout(fields)
-        layout.addWidget(self.run_bar)
-        layout.addWidget(self.result)
-        whole = QWidget()
-        outer = _column(whole)
-        outer.addWidget(self.empty)
-        outer.addWidget(self.content)
-        outer.addStretch()
-        self.setWidget(whole)
+        self.column.addWidget(self.note)
+        self.column.addLayout(
+            rows_with(("Genes", self.search), ("", chosen), ("Change", change), ("Spots", self.spots))
+        )
+        self.column.addWidget(self.run_bar)
+        self.column.addWidget(self.result)
         self._show_amount()
         self._show_genes()
-
-    # -- coming and going -----------------------------------------------------------------------
-
-    def enter(self) -> None:
-        """Be looked at: show the layer of the last change."""
-        self.front = True
-        self.refresh()
-
-    def leave(self) -> None:
-        """Be looked at no longer: hide the layer."""
-        self.front = False
-        self.spots.stop()
-        if (layer := self._layer()) is not None:
-            layer.visible = False
-
-    def set_ions(self, labels: dict[str, str]) -> None:
-        """Take the words for ions."""
-        self._labels = labels
 
     def refresh(self) -> None:
         """Follow another section, model or ion."""
@@ -143,10 +97,7 @@ class ChangePage(QScrollArea):
             why = "There are no genes to change in this section."
         elif model is None:
             why = "Train a model in this session, or load one, to see what it expects of changed genes."
-        self.empty.setVisible(bool(why))
-        self.content.setVisible(not why)
-        if why:
-            self.empty.say(why, "Open the Train dock" if with_genes else "")
+        if self._say_empty(why, "Open the Train dock" if with_genes else ""):
             return
         assert section is not None
         if section is not self._offered:
@@ -160,13 +111,8 @@ class ChangePage(QScrollArea):
         """Offer the genes of a section, and the pathways that it has genes of."""
         self._offered = section
         names = section.st.var_names.astype(str).tolist()
-        known = {name.lower(): name for name in names}
-        self._pathways = {}
-        for title, listed in bundled_sets().items():
-            own = [known[gene.lower()] for gene in listed if gene.lower() in known]
-            if own:
-                self._pathways[f"{title} (pathway, {len(own)} genes)"] = own
-        self.search.set_choices([(title, title) for title in self._pathways] + [(name, name) for name in names])
+        self._pathways = pathways_among(names)
+        self.search.set_choices([(name, name) for name in (*self._pathways, *names)])
         self.clear()
 
     # -- choosing -------------------------------------------------------------------------------
@@ -241,41 +187,16 @@ class ChangePage(QScrollArea):
             return
         values = found.change[:, found.ions.index.get_loc(ion)]
         spread = spread_of(values)
-        name = f"change · {found.changes[0].words()} → {self._label(str(ion))}"
-        layer = layers.show_values(
-            self.viewer,
-            section,
-            "change",
-            layers.spot_site(section),
+        self._show_values(
             values,
             (-spread, spread),
-            name,
             layers.DIVERGING,
-        )
-        if layer is not None:
-            layer.visible = layer.name_overlay.visible = True
-        self.colour_bar.show_scale(
-            "Predicted change",
-            layers.DIVERGING,
-            (-spread, spread),
-            provenance="intensity",
+            name=f"change · {found.changes[0].words()} → {self._label(str(ion))}",
+            what="Predicted change",
+            unit="intensity",
             explain=self.note.text(),
         )
 
     def _on_ion(self, ion: str) -> None:
         self.state.ion = ion
         self._show_ion()
-
-    def _label(self, ion: str) -> str:
-        return self._labels.get(ion, ion)
-
-    def _layer(self) -> Any:
-        section = self.state.section
-        return None if section is None else layers.find(self.viewer, section, "change")
-
-
-def _column(widget: QWidget) -> QVBoxLayout:
-    layout = QVBoxLayout(widget)
-    layout.setContentsMargins(0, 2, 4, 4)
-    layout.setSpacing(5)
-    return layout

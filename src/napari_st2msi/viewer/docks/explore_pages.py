@@ -40,8 +40,8 @@ class Pages(QTabWidget):
         frame = gathered.frame
         labels = {str(ion): str(label) for ion, label in frame["label"].items()}
         best = frame.sort_values("r2", ascending=False).index if gathered.scored else frame.index
-        self.genes.set_ions(labels, best.astype(str).tolist())
-        self.change.set_ions(labels)
+        for page in (self.genes, self.change):
+            page.set_ions(labels, best.astype(str).tolist())
 
     def refresh(self, *_: Any) -> None:
         """Follow another section, model or ion."""

@@ -1,4 +1,4 @@
-"""Which spots to explain or to change: all, those in drawn shapes, or one that is clicked."""
+"""Which spots to explain or to change: all, those in drawn shapes, one that is clicked, or a cluster."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Generator
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import shapely
 from napari.layers import Shapes
 from numpy.typing import NDArray
@@ -15,11 +16,13 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QVBoxLayout, QWidget
 from napari_st2msi.section import Section
 from napari_st2msi.viewer import layers
 from napari_st2msi.viewer.parts.buttons import tool
+from napari_st2msi.viewer.parts.fields import ChoiceField
 from napari_st2msi.viewer.parts.words import Words
 
 _REST_MS = 200
 _CLICK_PX = 5
 _COLOUR = "#ffb000"
+_MOST_CLUSTERS = 60
 
 
 class SpotsChoice(QWidget):
@@ -43,6 +46,7 @@ class SpotsChoice(QWidget):
         self.kind = QComboBox()
         for words, key in (("All spots", "all"), ("Drawn region", "region"), ("One spot", "spot")):
             self.kind.addItem(words, key)
+        self.cluster = ChoiceField([])
         self.draw = tool("Draw", "Draw a region on the canvas with the mouse held down")
         self.pick = tool("Pick", "Click a spot on the canvas", checkable=True)
         self.words = Words(role="note")
@@ -55,6 +59,7 @@ class SpotsChoice(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
         layout.addLayout(row)
+        layout.addWidget(self.cluster)
         layout.addWidget(self.words)
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
@@ -63,6 +68,7 @@ class SpotsChoice(QWidget):
         self.kind.activated.connect(self._on_kind)
         self.draw.clicked.connect(self.start_drawing)
         self.pick.toggled.connect(self._on_pick)
+        self.cluster.changed.connect(self._announce)
         viewer.layers.events.inserted.connect(self._on_layer)
         viewer.layers.events.removed.connect(self._on_layer)
         self._show()
@@ -74,7 +80,18 @@ class SpotsChoice(QWidget):
         if section is not self.section:
             self.section, self._picked = section, None
             self.kind.setCurrentIndex(0)
+            self._offer_clusters()
             self._show()
+
+    def _offer_clusters(self) -> None:
+        """Offer the clusters that the spots of the section are in, if they are in any."""
+        clusters = [] if self.section is None else clusters_of(self.section.st.obs)
+        self.cluster.set_choices([((column, value), f"{column} {value}") for column, value in clusters])
+        place = self.kind.findData("cluster")
+        if clusters and place < 0:
+            self.kind.addItem("Cluster", "cluster")
+        elif not clusters and place >= 0:
+            self.kind.removeItem(place)
 
     def mask(self) -> NDArray[np.bool_] | None:
         """Return which spots are chosen; None for all, as before anything is drawn or picked."""
@@ -85,6 +102,9 @@ class SpotsChoice(QWidget):
             if self._picked is None:
                 return None
             return np.asarray(np.arange(len(centres)) == self._picked)
+        if self.kind.currentData() == "cluster":
+            column, value = self.cluster.value()
+            return (self.section.st.obs[column].astype(str) == value).to_numpy(dtype=bool)
         layer = self._shapes()
         if layer is None or not len(layer.data):
             return None
@@ -101,7 +121,8 @@ class SpotsChoice(QWidget):
             return "all spots"
         if self.kind.currentData() == "spot" and self.section is not None:
             return f"spot {self.section.st.obs_names[self._picked]}"
-        return f"{int(mask.sum()):,} spots in the drawn region"
+        where = "the drawn region" if self.kind.currentData() == "region" else " ".join(self.cluster.value())
+        return f"{int(mask.sum()):,} spots in {where}"
 
     # -- drawing and picking --------------------------------------------------------------------
 
@@ -192,13 +213,27 @@ class SpotsChoice(QWidget):
         kind, mask = self.kind.currentData(), self.mask()
         self.draw.setVisible(kind == "region")
         self.pick.setVisible(kind == "spot")
-        words = ""
+        self.cluster.setVisible(kind == "cluster")
+        words = self.summary if kind == "cluster" else ""
         if kind == "region":
             words = "Draw around spots on the canvas with the mouse held down." if mask is None else self.summary
         elif kind == "spot":
             words = "Click a spot on the canvas." if mask is None or self.pick.isChecked() else self.summary
         self.words.setText(words[:1].upper() + words[1:])
         self.words.setVisible(bool(words))
+
+
+def clusters_of(obs: pd.DataFrame) -> list[tuple[str, str]]:
+    """Return columns of `obs` with each of their values, where a column of words has two values to sixty."""
+    found = []
+    for column in obs:
+        values = obs[column]
+        if values.dtype.kind not in "OU" and not isinstance(values.dtype, pd.CategoricalDtype):
+            continue
+        known = sorted(values.dropna().astype(str).unique())
+        if 2 <= len(known) <= _MOST_CLUSTERS:
+            found += [(str(column), value) for value in known]
+    return found
 
 
 def _inside(outline: NDArray[np.float64], kind: str, centres: NDArray[np.float64]) -> NDArray[np.bool_]:
