@@ -57,7 +57,7 @@ def explaining(window: Window, folder: Path) -> None:
     explore.pictures.set_grid(False)
     genes, change = explore.pages.genes, explore.pages.change
     explore.pages.setCurrentWidget(genes)
-    window.wait(lambda: genes.explained is not None and "random ones" in genes.checked.text(), 300)
+    window.wait(lambda: genes.shown is not None and "random ones" in genes.checked.text(), 300)
     genes.spots.start_drawing()
     section = window.data.state.work().section
     layer = find(window.viewer, section, "region")
@@ -70,7 +70,7 @@ def explaining(window: Window, folder: Path) -> None:
 
     explore.pages.setCurrentWidget(change)
     layer.visible = False
-    for gene in genes.explained.ranked(None).index[:2]:
+    for gene in genes.shown.ranked(None).index[:2]:
         change.add(str(gene))
     change.run_bar.button.click()
     window.wait(lambda: change.found is not None, 300)
