@@ -101,6 +101,12 @@ def test_base_dependencies_bring_no_window() -> None:
     assert not [line for line in needed if re.match(r"(PyQt|PySide|napari\[)", line)]
 
 
+def test_timm_comes_by_its_own_extra_alone() -> None:
+    # It brings torchvision, which breaks beside a torch of another build.
+    needed = [line for line in distribution("napari-st2msi").requires or [] if re.match(r"(timm|torchvision)\b", line)]
+    assert [re.sub(r"""['"]""", "", line.partition(";")[2]).strip() for line in needed] == ["extra == histology"]
+
+
 def test_dependencies_are_what_the_package_imports() -> None:
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
