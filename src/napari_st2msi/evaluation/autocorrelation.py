@@ -19,12 +19,13 @@ from napari_st2msi.features.spatial import (
     neighbour_pairs,
     neighbour_sums,
 )
+from napari_st2msi.features.threads import threads_for
 from napari_st2msi.progress import Progress, check, never
 
 #: What else an image could be than noise: smooth, or either smooth or rougher than noise.
 Alternative = Literal["smooth", "either"]
-# Permuted graphs that are kept at once: some ten megabytes.
-_GRAPHS = 50
+# Pairs of neighbours in the permuted graphs that are kept at once: 32 MiB.
+_PAIRS = 2**22
 # What float32 may round a statistic by: a permutation that close to the observed value counts as reaching it.
 _ROUNDING = 1e-5
 
@@ -213,8 +214,9 @@ def _permuted(
     tolerance = _ROUNDING * float(graph.sum()) / n
     rng = np.random.default_rng(seed)
     reached = np.zeros((4, ions), dtype=np.int64)
-    for begin in range(0, count, _GRAPHS):
-        moved = list(shuffles(sections, min(_GRAPHS, count - begin), rng))
+    some = max(1, _PAIRS // max(pairs.nnz, 1))
+    for begin in range(0, count, some):
+        moved = list(shuffles(sections, min(some, count - begin), rng))
         graphs = [csr_array((weights, (to[pairs.row], to[pairs.col])), shape=(n, n)) for to in moved]
         # Of Geary's C, the part that depends on where a value lies by the degree of the spot alone.
         degrees = np.empty((len(moved), n), dtype=np.float32)
@@ -228,9 +230,11 @@ def _permuted(
                 z[spots] -= z[spots].mean(axis=0)
             z = (z / size[part]).astype(np.float32)
             found = np.array([np.einsum("ij,ij->j", z, permuted @ z) for permuted in graphs])
-            own = degrees @ (z * z)
+            with threads_for(0):
+                own = degrees @ (z * z)
             for row, statistic, limit in ((0, found, cross[part]), (2, own - found, rough[part])):
                 reached[row, part] += (statistic >= limit - tolerance).sum(axis=0)
                 reached[row + 1, part] += (statistic <= limit + tolerance).sum(axis=0)
-        progress(min(begin + _GRAPHS, count) / count, f"{min(begin + _GRAPHS, count):,} of {count:,} permutations")
+            done = begin + len(moved) * min(start + AT_ONCE, ions) / ions
+            progress(done / count, f"{done:,.0f} of {count:,} permutations")
     return {"moran": (reached[0], reached[1]), "geary": (reached[2], reached[3])}
