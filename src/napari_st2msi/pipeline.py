@@ -256,6 +256,7 @@ def learnability(
     section: Section | Sequence[Section] | None = None,
     evaluations: Mapping[str, Evaluation] | None = None,
     criteria: Tiers | None = None,
+    judged_by: str | None = None,
     progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> Learnability:
@@ -269,6 +270,7 @@ def learnability(
         section=section,
         evaluations=evaluations,
         criteria=criteria,
+        judged_by=judged_by,
         progress=progress,
         cancelled=cancelled,
     )

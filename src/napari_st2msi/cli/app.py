@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from napari_st2msi.cli import explaining, learning, registering, searching, sections, statistics, windows
+from napari_st2msi.cli import explaining, learnable, learning, registering, searching, sections, statistics, windows
 from napari_st2msi.cli.command import command
 
 app = typer.Typer(
@@ -49,6 +49,7 @@ for function, homes in (
     (searching.search, ("genes", "ions", "model", "networks", "search", "opening")),
     (learning.train, ("genes", "ions", "model", "networks", "evaluation", "intervals", "search", "opening")),
     (learning.predict, ("opening",)),
+    (learnable.learnability, ("genes", "ions", "model", "networks", "opening")),
     (explaining.explain, ("opening",)),
     (explaining.perturb, ("opening",)),
     (windows.view, ("opening",)),

@@ -114,6 +114,17 @@ class Learnability:
         )
         return table.reindex(list(self.protocols))
 
+    def spearman(self, protocol: str, outcome: str, *, of: str = "moran_i", predictor: str | None = None) -> float:
+        """Return how a property ranks ions as an outcome does; of the model unless a baseline is named."""
+        own = self.correlations
+        row = own[
+            (own["protocol"] == protocol)
+            & (own["outcome"] == outcome)
+            & (own["property"] == of)
+            & (own["predictor"] == (self.model if predictor is None else predictor))
+        ]
+        return float(row["spearman"].iloc[0])
+
     def expect(self, new: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
         """Return what to expect of ions that were not predicted, from their properties.
 

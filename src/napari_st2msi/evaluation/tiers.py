@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, ValidationError
 
+from napari_st2msi.errors import RecipeProblem
 from napari_st2msi.evaluation.ceilings import LEAST, LOWER_BOUNDS, SOURCE_WORDS
 from napari_st2msi.evaluation.verdict import SKILL, STRUCTURE
-from napari_st2msi.recipe.choices import Choices
+from napari_st2msi.recipe.choices import Choices, explain
 
 #: Tiers in words, by number.
 TIERS = {
@@ -58,6 +59,20 @@ class Tiers(Choices):
         title="Least structure",
         description="Moran's I from which an image has a pattern: it tells smooth from noisy ions in tier 3.",
     )
+
+    @classmethod
+    def of(cls, **values: float) -> Tiers:
+        """Check criteria.
+
+        Raises
+        ------
+        RecipeProblem
+            One is unknown or out of range.
+        """
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise RecipeProblem(explain(error)) from error
 
 
 def tiers(table: pd.DataFrame, criteria: Tiers | None = None) -> pd.DataFrame:

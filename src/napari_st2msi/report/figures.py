@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ACCENT = "#0b6e99"
-# Worse than this says no more than "useless", and would squeeze the rest.
-_FLOOR = -0.25
+#: Worse than this says no more than "useless", and would squeeze the rest.
+FLOOR = -0.25
 
 
 def png(figure: Figure, dpi: int = 144) -> bytes:
@@ -44,11 +44,11 @@ def score_figure(scores: pd.DataFrame, rows: dict[str, str]) -> Figure:
         if not len(values):
             continue
         colour = ACCENT if column == "r2" else FAINT
-        shown = np.clip(values, _FLOOR, 1)
+        shown = np.clip(values, FLOOR, 1)
         axis.scatter(
             shown, place + dice.uniform(-0.26, 0.26, len(shown)), s=9, color=colour, alpha=0.45, linewidths=0, zorder=2
         )
-        low, middle, high = np.clip(np.percentile(values, [25, 50, 75]), _FLOOR, 1)
+        low, middle, high = np.clip(np.percentile(values, [25, 50, 75]), FLOOR, 1)
         axis.plot([low, high], [place, place], color=INK, linewidth=5, alpha=0.28, solid_capstyle="butt", zorder=3)
         axis.plot([middle, middle], [place - 0.3, place + 0.3], color=INK, linewidth=2, zorder=4)
         axis.annotate(
@@ -66,8 +66,8 @@ def baseline_figure(scores: pd.DataFrame) -> Figure:
     """Draw each ion's R² by the model against the best baseline without genes."""
     best = scores[[f"r2_{key}" for key in BASELINE_WORDS if f"r2_{key}" in scores]].max(axis=1)
     figure, axis = _axes((4.1, 3.9))
-    axis.plot([_FLOOR, 1], [_FLOOR, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-    _by_verdict(axis, best.clip(_FLOOR, 1), scores["r2"].clip(_FLOOR, 1), scores["verdict"])
+    axis.plot([FLOOR, 1], [FLOOR, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    _by_verdict(axis, best.clip(FLOOR, 1), scores["r2"].clip(FLOOR, 1), scores["verdict"])
     _r2_axis(axis, "x", float(best.min()), "best baseline without genes, R²")
     _r2_axis(axis, "y", float(scores["r2"].min()), "model, R²")
     axis.text(0.08, 0.97, "genes add", transform=axis.transAxes, fontsize=8, color=FAINT, va="top")
@@ -78,7 +78,7 @@ def baseline_figure(scores: pd.DataFrame) -> Figure:
 def moran_figure(scores: pd.DataFrame) -> Figure:
     """Draw each ion's R² against its Moran's I: skill that only follows smoothness is no skill."""
     figure, axis = _axes((4.1, 3.9))
-    _by_verdict(axis, scores["moran_i"], scores["r2"].clip(_FLOOR, 1), scores["verdict"])
+    _by_verdict(axis, scores["moran_i"], scores["r2"].clip(FLOOR, 1), scores["verdict"])
     axis.set_xlabel("Moran's I of the measured ion", fontsize=8.5)
     _r2_axis(axis, "y", float(scores["r2"].min()), "model, R²")
     return figure
@@ -97,10 +97,10 @@ def _axes(size: tuple[float, float]) -> tuple[Figure, Axes]:
 
 def _r2_axis(axis: Axes, which: str, lowest: float, label: str = "R² on held-out spots") -> None:
     """Limit an axis of R² to what can be compared; what lies below is drawn at the edge, and said."""
-    clipped = lowest < _FLOOR
+    clipped = lowest < FLOOR
     if clipped:
-        label = f"{label} (below {_FLOOR:g} drawn at the edge)"
-    low = _FLOOR if clipped else min(-0.05, lowest - 0.03)
+        label = f"{label} (below {FLOOR:g} drawn at the edge)"
+    low = FLOOR if clipped else min(-0.05, lowest - 0.03)
     if which == "x":
         axis.set_xlim(low - 0.01, 1.0)
         axis.set_xlabel(label, fontsize=8.5)
