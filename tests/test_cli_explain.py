@@ -72,6 +72,40 @@ def test_what_one_gene_brings_is_a_column_and_several_ions_are_columns(made: Pat
     assert list(pd.read_csv(both, index_col="gene")) == facts["ions"] == [ion, other]
 
 
+def test_a_pathway_is_a_column_beside_genes(made: Path, ion: str, tmp_path: Path) -> None:
+    names = st2msi.load_model(made / "model").predictor.design_.genes_.names_
+    sets, out = tmp_path / "sets.gmt", tmp_path / "spots.csv"
+    sets.write_text("lipids\tx\t" + "\t".join(names[:3]) + "\nothers\tx\tNOTHING\n")
+    options = ["--pathway", "lipids", "--gene-sets", sets, "--gene", names[0], "--no-checks"]
+    result("explain", made / "model", made / "genes.h5ad", "--ion", ion, "--out", out, *options)
+    table = pd.read_csv(out, index_col="spot")
+    assert list(table) == [names[0], "lipids"]
+    expected = st2msi.explain_ion(st2msi.load_model(made / "model"), st2msi.open_section(made / "genes.h5ad"), ion)
+    np.testing.assert_allclose(table["lipids"], expected.of(names[:3]), atol=1e-5)
+
+
+def test_attention_is_written_per_ion_or_per_spot(made: Path, ion: str, tmp_path: Path) -> None:
+    paired = st2msi.simulate(n_spots=150, n_genes=60, ions_per_kind={"linear": 2, "presence": 1}, image_px=128).paired()
+    recipe = {"model": {"name": "transformer", "ensemble": 1}, "networks": {"epochs": 1}, "genes": {"n_components": 8}}
+    model = st2msi.train(paired, st2msi.Recipe.model_validate(recipe))
+    model.save(tmp_path / "transformer")
+    other = str(model.ions.index[1])
+    explain = ("explain", tmp_path / "transformer", made / "genes.h5ad", "--attention", "--ion", ion)
+    one = result(*explain, "--out", tmp_path / "one.csv")
+    table = pd.read_csv(tmp_path / "one.csv", index_col="gene")
+    assert table[ion].sum() == pytest.approx(1, abs=1e-4)
+    assert next(iter(one["genes"])) == table.index[0]
+    assert one["checks"]["random_weights"] is not None
+    result(*explain, "--ion", other, "--out", tmp_path / "two.csv")
+    assert list(pd.read_csv(tmp_path / "two.csv", index_col="gene")) == [ion, other]
+    spots = tmp_path / "spots.csv"
+    result(*explain, "--gene", table.index[0], "--out", spots, "--no-checks", "--spots", "region=cortex")
+    assert pd.read_csv(spots, index_col="spot").shape == (50, 1)
+    assert "not of a stage" in refused(*explain, "--part", "presence", "--out", tmp_path / "no.csv")
+    ridge = ("explain", made / "model", *explain[2:])
+    assert "has no attention to show" in refused(*ridge, "--out", tmp_path / "no.csv")
+
+
 def test_a_change_of_genes_is_written_per_ion_and_per_spot(made: Path, tmp_path: Path) -> None:
     gene = st2msi.load_model(made / "model").predictor.design_.genes_.names_[0]
     out, images = tmp_path / "change.csv", tmp_path / "images.csv"
