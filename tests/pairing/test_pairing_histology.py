@@ -6,7 +6,7 @@ from anndata import AnnData
 
 from napari_st2msi import pipeline
 from napari_st2msi.errors import DataProblem
-from napari_st2msi.features.histology import HISTOLOGY
+from napari_st2msi.features.histology import HISTOLOGY, SIDE
 from napari_st2msi.features.texture import N_FEATURES
 from napari_st2msi.io.build import build_section
 from napari_st2msi.pairing import histology as module
@@ -101,3 +101,33 @@ def test_a_model_that_sees_it_is_kept_and_predicts_sections_with_a_picture(tmp_p
         pipeline.predict(again, section_of("bare", seed=2))
     with pytest.raises(DataProblem, match="there is none for 'bare'"):
         pipeline.predict(again, section_of("bare", seed=2).st)
+
+
+def test_patches_for_an_encoder_are_kept_small_and_described_anew_for_another_choice() -> None:
+    section = section_of(image=grains())
+    section.st.obsm["spatial"][3] = -5000.0
+    learned = SEEN.model_copy(update={"histology": "learned"})
+    describe_spots(section, learned)
+    found = section.st.obsm[HISTOLOGY]
+    assert (found.shape, found.dtype) == ((256, SIDE * SIDE * 3), np.uint8)
+    assert np.flatnonzero(~found.any(axis=1)).tolist() == [3]
+    describe_spots(section, SEEN)
+    assert section.st.obsm[HISTOLOGY].shape == (256, N_FEATURES)
+    section.st.obsm["spatial"][:] = 9e5
+    with pytest.raises(DataProblem, match="No spot of section 'one' lies on its histology"):
+        describe_spots(section, learned)
+    with pytest.raises(DataProblem, match="'bare' has no histology"):
+        describe_spots(section_of("bare"), learned)
+
+
+def test_a_model_with_a_learned_encoder_is_kept_and_predicts(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("napari_st2msi.models.deep.encoding._EPOCHS", 2)
+    recipe = Recipe(genes=SEEN.model_copy(update={"histology": "learned"}), model=Model(name="ridge"))
+    section = section_of(image=grains())
+    model = pipeline.train(pipeline.paired_dataset(section, recipe), recipe)
+    card = (model.save(tmp_path / "model") / "card.md").read_text(encoding="utf-8")
+    assert "16 numbers of a small network" in card
+    assert "Sections stained or scanned in another way" in card
+    query = section_of("new", grains(2), seed=2)
+    predicted = pipeline.predict(pipeline.load_model(tmp_path / "model"), query)
+    np.testing.assert_array_equal(predicted.X, pipeline.predict(model, query).X)

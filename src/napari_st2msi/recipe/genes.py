@@ -120,14 +120,16 @@ class Genes(Choices):
         "leading directions.",
     )
     histology_network: str = Field(
-        "vit_small_patch16_224",
+        "resnet50",
         min_length=1,
         title="Network of timm",
         description="Its name there, and after it what else it is built with, such as: vit_large_patch16_224 "
         "init_values=1e-5",
     )
     histology_weights: Path | None = Field(
-        None, title="Weights", description="For 'timm': the .safetensors file with the weights of that network."
+        None,
+        title="Weights",
+        description="For 'timm': the .safetensors file with the weights of that network. Empty: none.",
     )
     histology_fingerprint: str | None = Field(
         None,
