@@ -12,6 +12,7 @@ from napari_st2msi.evaluation.splits import (
     RandomSpots,
     SpatialBlocks,
     TissueHalves,
+    held_out_in,
     make_splits,
 )
 from napari_st2msi.evaluation.splits.matched import held_out_distances
@@ -186,7 +187,7 @@ def test_halves_are_cut_across_the_longer_side_of_each_section():
     wide = data.sections == "s0"
     data.genes.obsm["spatial"][:] = data.genes.obsm["spatial"] * np.where(wide[:, None], [2, 1], [1, 2])
     found = make_splits(data, recipe(protocol="tissue_halves", buffer_um=250))
-    held = found.held_out_in()
+    held = held_out_in(found.folds)
     for own, axis in ((wide, 0), (~wide, 1)):
         along = data.xy[own, axis]
         assert along[held[own] == 0].max() < along[held[own] == 1].min()
@@ -201,7 +202,7 @@ def test_halves_are_cut_across_the_longer_side_of_each_section():
 def test_distances_are_matched(distance):
     data = planted(n_side=24)
     found = make_splits(data, recipe(protocol="knndm", distance_um=distance))
-    fold = found.held_out_in()
+    fold = held_out_in(found.folds)
     reached = held_out_distances(data.xy, data.sections, fold)
     assert np.bincount(fold).max() <= len(data) / 2
     assert np.mean(np.abs(reached - distance)) < 0.5 * distance

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_st2msi.evaluation.splits import Fold, held_out_in
 from napari_st2msi.report.tissue import FAINT, INK, draw_spots, scale_bar, side_by_side, spot_pitch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from napari_st2msi.evaluation.splits import Fold
 
 #: What a spot does in a fold, and its colour: those of a buffer are grey.
 ROLES = {"trains": "#9ecae1", "left out": "#b8bfc6", "held out": "#d95f0e"}
@@ -49,16 +48,13 @@ def folds_figure(
 
     there = side_by_side(np.asarray(xy, dtype=float), sections)
     size = 0.96 * spot_pitch(there)
-    held = np.empty(len(there), dtype=np.int64)
-    for number, fold in enumerate(folds):
-        held[fold.test] = number
     shown = list(folds[:_SHOWN])
     span = np.maximum(np.ptp(there, axis=0), 1.0)
     height = float(np.clip(span[1] / span[0] * (width / (_SHOWN + 1)), 0.8, 5.0)) + 0.75
     figure = Figure(figsize=(width, height), dpi=110, facecolor="white", layout="constrained")
     axes = figure.subplots(1, _SHOWN + 1)
     colours = ListedColormap([FOLD_COLOURS[number % len(FOLD_COLOURS)] for number in range(len(folds))])
-    draw_spots(axes[0], there, held, size, colours=colours, limits=(-0.5, len(folds) - 0.5))
+    draw_spots(axes[0], there, held_out_in(folds), size, colours=colours, limits=(-0.5, len(folds) - 0.5))
     axes[0].set_title(f"held out in fold 1 to {len(folds)}", fontsize=9, color=INK, loc="left")
     for axis, fold in zip(axes[1:], shown, strict=False):
         draw_spots(

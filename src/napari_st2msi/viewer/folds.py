@@ -9,7 +9,7 @@ import numpy as np
 from napari.layers import Layer
 from napari.utils.colormaps import Colormap
 
-from napari_st2msi.evaluation.splits import Fold
+from napari_st2msi.evaluation.splits import Fold, held_out_in
 from napari_st2msi.report.folds import FOLD_COLOURS, ROLES, roles
 from napari_st2msi.section import Section
 from napari_st2msi.viewer import layers
@@ -34,9 +34,7 @@ def show_folds(
         Position of a single fold: its spots, those that trained, and, grey, those left out for their nearness.
     """
     if only is None:
-        of_spot = np.empty(spots.n_obs, dtype=np.int64)
-        for number, fold in enumerate(folds):
-            of_spot[fold.test] = number
+        of_spot = held_out_in(folds)
         colours = [FOLD_COLOURS[number % len(FOLD_COLOURS)] for number in range(len(folds))]
         name = "folds"
     else:

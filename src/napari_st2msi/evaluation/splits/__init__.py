@@ -2,7 +2,7 @@
 
 from napari_st2msi.evaluation.splits.blocks import SpatialBlocks, TissueHalves
 from napari_st2msi.evaluation.splits.groups import LeaveGroupOut, group_labels
-from napari_st2msi.evaluation.splits.make import Fold, Splits, make_splits
+from napari_st2msi.evaluation.splits.make import Fold, Splits, held_out_in, make_splits
 from napari_st2msi.evaluation.splits.matched import DistanceMatched
 from napari_st2msi.evaluation.splits.scattered import RandomSpots
 
@@ -15,5 +15,6 @@ __all__ = [
     "Splits",
     "TissueHalves",
     "group_labels",
+    "held_out_in",
     "make_splits",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -62,12 +62,13 @@ class Splits:
     folds: list[Fold]
     facts: dict[str, Any]
 
-    def held_out_in(self) -> NDArray[np.int64]:
-        """Return (n,) the position of the fold in which each spot is held out."""
-        number = np.empty(sum(len(fold.test) for fold in self.folds), dtype=np.int64)
-        for position, fold in enumerate(self.folds):
-            number[fold.test] = position
-        return number
+
+def held_out_in(folds: Sequence[Fold]) -> NDArray[np.int64]:
+    """Return (n,) the position of the fold in which each spot is held out; each is in exactly one."""
+    number = np.empty(sum(len(fold.test) for fold in folds), dtype=np.int64)
+    for position, fold in enumerate(folds):
+        number[fold.test] = position
+    return number
 
 
 def make_splits(paired: PairedDataset, recipe: Recipe, *, context: AnnData | None = None) -> Splits:
@@ -180,10 +181,8 @@ def _matched(paired: PairedDataset, recipe: Recipe, context: AnnData | None) -> 
                 "matched. Give the distance to predict at, keep spots without MSI as missing when pairing, or hold "
                 "out blocks of tissue."
             )
-    splits = list(DistanceMatched(choices.n_folds, wanted, choices.seed).split(xy, groups=sections))
-    fold = np.empty(len(xy), dtype=np.int64)
-    for number, (_, test) in enumerate(splits):
-        fold[test] = number
+    fold = DistanceMatched(choices.n_folds, wanted, choices.seed).assign(xy, sections)
+    splits = [(np.flatnonzero(fold != number), np.flatnonzero(fold == number)) for number in range(choices.n_folds)]
     distance, reached = float(np.median(wanted)), float(np.median(held_out_distances(xy, sections, fold)))
     note = (
         f"Folds were cut so that held-out spots lie as far from training spots as spots to be predicted from measured "

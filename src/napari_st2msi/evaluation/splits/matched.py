@@ -46,12 +46,18 @@ class DistanceMatched:
     def split(
         self, X: NDArray[np.float64], y: Any = None, groups: NDArray[Any] | None = None
     ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Yield (train, test) positions.
+        """Yield (train, test) positions; see `assign`."""
+        fold = self.assign(X, groups)
+        for number in range(self.n_folds):
+            yield np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+
+    def assign(self, X: NDArray[np.float64], groups: NDArray[Any] | None = None) -> NDArray[np.int64]:
+        """Return (n,) the fold of each spot, from positions in µm and sections.
 
         Raises
         ------
         RecipeProblem
-            There are fewer than two spots a fold, or no distance to match.
+            There are fewer than two spots a fold, no distance to match, or no folds that could be compared.
         """
         from scipy.stats import wasserstein_distance
 
@@ -78,8 +84,7 @@ class DistanceMatched:
                 f"The tissue cannot be cut into {self.n_folds} folds whose distances could be matched. "
                 "Use fewer folds, or hold out whole groups."
             )
-        for number in range(self.n_folds):
-            yield np.flatnonzero(best != number), np.flatnonzero(best == number)
+        return best
 
     def _candidates(self, xy: NDArray[np.float64], section: NDArray[Any]) -> Iterator[NDArray[np.int64]]:
         """Yield (n,) folds of spots, from the finest to the coarsest."""
