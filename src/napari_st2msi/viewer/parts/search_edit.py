@@ -57,7 +57,7 @@ class SearchEdit(QLineEdit):
     def choose(self, key: str | None) -> None:
         """Show a choice without announcing it."""
         self._key = key if key in self._words else None
-        self.setText("" if self._key is None else self._words[self._key])
+        self._show("" if self._key is None else self._words[self._key])
         self._mark(False)
 
     def _on_return(self) -> None:
@@ -79,9 +79,13 @@ class SearchEdit(QLineEdit):
 
     def _choose(self, words: str) -> None:
         self._key = self._keys[words]
-        self.setText(words)
+        self._show(words)
         self._mark(False)
         self.chosen.emit(self._key)
+
+    def _show(self, words: str) -> None:
+        self.setText(words)
+        self.setCursorPosition(0)  # of long words the beginning is seen
 
     def _mark(self, wrong: bool) -> None:
         self.setProperty("wrong", "true" if wrong else "false")
