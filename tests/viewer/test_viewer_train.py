@@ -181,6 +181,10 @@ def test_histology_is_chosen_in_the_form_and_a_section_without_is_named(
     assert not fields["histology_radius"].isVisible()
     fields["histology"].box.setCurrentText(words_for("texture"))
     assert fields["histology_radius"].isVisible()
+    networks = ("histology_outputs", "histology_network", "histology_weights", "histology_fingerprint")
+    for how, shown in (("timm", 3), ("learned", 1), ("texture", 0)):
+        fields["histology"].box.setCurrentText(words_for(how))
+        assert [fields[name].isVisible() for name in networks] == [number < shown for number in range(4)]
     assert dock.state.recipe.genes.histology == "texture"
     dock.train()
     done()
@@ -445,6 +449,8 @@ def test_groups_are_offered_that_can_be_held_out(two: list[tuple[Section, Paired
 def test_choices_in_words() -> None:
     assert train_forms.genes_in_words(Genes()) == "2,000 variable · 256 SVD · rings"
     assert train_forms.genes_in_words(Genes(histology="texture")) == "2,000 variable · 256 SVD · histology · rings"
+    learned = train_forms.genes_in_words(Genes(histology="learned"))
+    assert learned == "2,000 variable · 256 SVD · learned histology · rings"
     assert train_forms.ions_in_words(Ions(normalisation="tic")) == "TIC · log1p · in 10 spots at least"
     mixture = Ions(presence_rule="mixture")
     assert train_forms.ions_in_words(mixture) == "log1p · present by mixture · in 10 spots at least"
