@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -545,3 +547,32 @@ def test_in_a_real_window_keys_reach_the_dock_from_the_table(make_napari_viewer,
     assert len(viewer.layers) == 3
     viewer.window.remove_dock_widget(dock)
     assert not dock.keys.bound
+
+
+def test_brushed_ions_are_shown_alone_until_all_are_wanted(full, qtbot):
+    full.ions.search.setText("mz>600")
+    assert full.ions.table.ions.rowCount() == 3
+    full.state.brushed = frozenset({"ion0", "ion2"})
+    rows = full.ions.table.ions
+    assert [rows.ion(row) for row in range(rows.rowCount())] == ["ion2"]  # what was typed holds as well
+    assert "1 of 4 ions" in full.ions.count.text()
+    assert "marked" in full.ions.count.text()
+    full.ions.search.setText("")
+    assert {rows.ion(row) for row in range(rows.rowCount())} == {"ion0", "ion2"}
+    qtbot.mouseClick(full.ions.every, Qt.MouseButton.LeftButton)
+    assert full.state.brushed == frozenset()
+    assert rows.rowCount() == 4
+    assert full.ions.every.isHidden()
+
+
+def test_tiers_of_learnability_are_columns_of_the_table(full, qtbot):
+    table = pd.DataFrame({"tier": [1, 3, 2], "relative_r2": [0.8, -0.1, np.nan]}, index=["ion1", "ion0", "ion3"])
+    full.state.set_learnability(SimpleNamespace(table=table))
+    qtbot.waitUntil(lambda: "tier" in full.gathered.frame, timeout=10_000)
+    assert full.gathered.frame["ceiling_share"]["ion1"] == 0.8
+    rows = full.ions.table.ions
+    place = [column.key for column in rows.columns].index("tier")
+    shown = {rows.ion(row): rows.data(rows.index(row, place)) for row in range(rows.rowCount())}
+    assert shown == {"ion0": "3", "ion1": "1", "ion2": "", "ion3": "2"}
+    full.ions.search.setText("tier:1")
+    assert [rows.ion(row) for row in range(rows.rowCount())] == ["ion1"]

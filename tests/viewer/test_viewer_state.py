@@ -123,3 +123,31 @@ def test_what_was_made_is_unsaved_until_it_is_written(section):
     state.mark_saved(section)
     assert not state.work(section).unsaved
     assert [call.args for call in heard.call_args_list] == [(section,), (section,)]
+
+
+def test_pairing_again_makes_learnability_stale(section, measured):
+    state, heard = ViewerState(), Mock()
+    state.add_section(section)
+    state.learnability_changed.connect(heard)
+    state.set_paired(measured, section)
+    assert not heard.called
+    found = object()
+    state.set_learnability(found, section)
+    assert state.learnability is found
+    assert "learnability" not in state.work(section).stale
+    state.set_paired(measured, section)
+    assert state.learnability is found
+    assert "paired again" in state.work(section).stale["learnability"]
+    assert heard.call_count == 2
+
+
+def test_brushed_ions_are_announced_once_and_belong_to_the_section(section, make_section):
+    state, heard = ViewerState(), Mock()
+    state.add_section(section)
+    state.brushed_changed.connect(heard)
+    state.brushed = frozenset({"ion0"})
+    state.brushed = frozenset({"ion0"})
+    assert heard.call_count == 1
+    state.add_section(make_section("other"))
+    assert state.brushed == frozenset()
+    assert heard.call_count == 2

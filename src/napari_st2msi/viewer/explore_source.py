@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from napari_st2msi.evaluation.evaluate import Evaluation
+    from napari_st2msi.evaluation.learnability import Learnability
 
 #: What `uns["provenance"]["kind"]` of a prediction means: beside the colour bar, and in a sentence.
 KINDS = {
@@ -93,6 +94,7 @@ def gather(
     paired: AnnData | None,
     evaluation: Evaluation | None,
     prediction: AnnData | None,
+    learnability: Learnability | None = None,
     *,
     progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
@@ -107,6 +109,8 @@ def gather(
         Its out-of-fold prediction is shown rather than `prediction`.
     prediction
         Ions as a trained model predicts them.
+    learnability
+        Tiers of ions, and how much of what is reproducible was predicted.
     """
     shown = prediction if evaluation is None else evaluation.prediction
     if paired is None and section.paired:
@@ -121,6 +125,9 @@ def gather(
     if measured is not None and "mean_intensity" not in scores:
         frame = frame.join(descriptors(measured, frame.index, cancelled))
     frame = frame.join(scores[[name for name in scores if name not in frame]])
+    if learnability is not None:
+        judged = learnability.table[["tier", "relative_r2"]].rename(columns={"relative_r2": "ceiling_share"})
+        frame = frame.drop(columns=judged.columns, errors="ignore").join(judged)
     progress(0.8, "reading positions")
     sites = {}
     if source.pixels is not None:

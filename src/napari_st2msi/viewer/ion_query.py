@@ -15,7 +15,7 @@ HELP = (
     "Words find names: PC(34:1).\n"
     "798.54 ± 5 ppm, 798.54+-0.01: an m/z window.\n"
     "r2>0.2, gain>=0, auc>0.7, moran<0.1, mz<800: scores.\n"
-    "class:PC, tier:A, name:choline: text of one column.\n"
+    "class:PC, tier:1, name:choline: text of one column.\n"
     "fav: favourites only.\n"
     "Several terms must all hold."
 )

@@ -20,6 +20,7 @@ from qtpy.QtGui import QIcon, QKeyEvent, QMouseEvent
 from qtpy.QtWidgets import QAbstractItemView, QMenu, QTableView, QWidget
 
 from napari_st2msi.errors import DataProblem
+from napari_st2msi.evaluation.tiers import TIERS
 from napari_st2msi.viewer.ion_query import matches
 
 _Index = QModelIndex
@@ -53,7 +54,7 @@ COLUMNS = (
     Column("ceiling_share", "Of ceiling", "Share of the reproducible variance that is predicted", width=70),
     Column("presence_auc", "AUC", "Presence: area under the ROC curve, out of fold; 0.5 is chance"),
     Column("moran_i", "Moran's I", "How smooth the measured image is: 0 is noise, 1 is perfectly smooth", width=70),
-    Column("tier", "Tier", "A: believe, B: with care, C: do not", width=40),
+    Column("tier", "Tier", "; ".join(f"{tier}: {words}" for tier, words in TIERS.items()), decimals=0, width=40),
     Column("mean_intensity", "Mean", "Mean measured intensity", decimals=1, width=70),
     Column("prevalence", "Present", "Share of pixels or spots above zero", width=60),
     Column("pearson", "Pearson", "Correlation out of fold", width=62, default=False),
@@ -76,6 +77,7 @@ class IonModel(QAbstractTableModel):
         self.columns: tuple[Column, ...] = (FAVOURITE,)
         self.favourites: frozenset[str] = frozenset()
         self.query = ""
+        self.only: frozenset[str] = frozenset()
         self.sorted_by: tuple[str, Qt.SortOrder] = ("mz", _UP)
         self._rows: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self._cells: dict[str, NDArray[Any]] = {}
@@ -123,6 +125,14 @@ class IonModel(QAbstractTableModel):
         self.query, self._rows = text, rows
         self.endResetModel()
 
+    def set_only(self, ions: frozenset[str]) -> None:
+        """Show only some ions, of those that fulfil every term; all of these when empty."""
+        if ions != self.only:
+            self.beginResetModel()
+            self.only = ions
+            self._rows = self._arranged(self.query)
+            self.endResetModel()
+
     def set_favourites(self, favourites: frozenset[str]) -> None:
         """Show other favourites."""
         self.favourites = favourites
@@ -163,6 +173,8 @@ class IonModel(QAbstractTableModel):
         mask = np.ones(len(self.frame), dtype=bool)
         if query.strip():
             mask = matches(self.frame, query, self.favourites)
+        if self.only:
+            mask &= self.frame.index.isin(list(self.only))
         rows = np.flatnonzero(mask)
         key, order = self.sorted_by
         if key == FAVOURITE.key:

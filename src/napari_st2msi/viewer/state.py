@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from napari_st2msi.evaluation.evaluate import Evaluation
+    from napari_st2msi.evaluation.learnability import Learnability
     from napari_st2msi.training.folder import TrainedModel
 
 
@@ -26,8 +27,8 @@ class Work:
     Attributes
     ----------
     stale
-        Why ``paired``, ``evaluation`` or ``prediction`` no longer follows from what came before it,
-        in words; a key is there only while that is so.
+        Why ``paired``, ``evaluation``, ``prediction`` or ``learnability`` no longer follows from what came before
+        it, in words; a key is there only while that is so.
     unsaved
         Whether it was registered, paired or predicted since it was opened or written.
     """
@@ -37,6 +38,7 @@ class Work:
     evaluation: Evaluation | None = None
     model: TrainedModel | None = None
     prediction: AnnData | None = None
+    learnability: Learnability | None = None
     stale: dict[str, str] = field(default_factory=dict)
     unsaved: bool = False
 
@@ -62,12 +64,16 @@ class ViewerState:
     model_changed = Signal(object)
     #: Ions of a section were predicted.
     prediction_changed = Signal(object)
+    #: It was assessed which ions of a section can be learned, or that became stale.
+    learnability_changed = Signal(object)
     #: A section was written, or something was made that is not; carries that section.
     saved_changed = Signal(object)
     #: The choices of the next run changed.
     recipe_changed = Signal(object)
     #: Another ion is looked at; carries its name in the tables, or None.
     ion_changed = Signal(object)
+    #: Other ions are brushed.
+    brushed_changed = Signal()
     #: The favourite ions changed.
     favourites_changed = Signal()
     #: Work began or ended; carries the titles of what is running.
@@ -78,6 +84,7 @@ class ViewerState:
         self._current: Work | None = None
         self._recipe = Recipe()
         self._ion: str | None = None
+        self._brushed: frozenset[str] = frozenset()
         self._running: dict[int, str] = {}
 
     # -- sections -------------------------------------------------------------------------------
@@ -97,6 +104,7 @@ class ViewerState:
         current = None if section is None else self.work(section)
         if current is not self._current:
             self._current = current
+            self.brushed = frozenset()  # of another section they may be nothing, or something else
             self.section_changed.emit(section)
 
     def add_section(self, section: Section) -> None:
@@ -162,13 +170,18 @@ class ViewerState:
         """The predicted ions of the section looked at, spots × ions."""
         return None if self._current is None else self._current.prediction
 
+    @property
+    def learnability(self) -> Learnability | None:
+        """Which ions of the section looked at can be learned."""
+        return None if self._current is None else self._current.learnability
+
     def set_paired(self, paired: PairedDataset | None, section: Section | None = None) -> None:
-        """Keep a pairing; an evaluation and a prediction made before it become stale."""
+        """Keep a pairing; what was made before it becomes stale."""
         work = self.work(section)
         work.paired = paired
         work.stale.pop("paired", None)
         self.paired_changed.emit(work.section)
-        for what in ("evaluation", "prediction"):
+        for what in ("evaluation", "prediction", "learnability"):
             if getattr(work, what) is not None:
                 self.mark_stale(what, "paired again since", work.section)
 
@@ -184,6 +197,10 @@ class ViewerState:
         """Keep predicted ions."""
         self._put("prediction", prediction, section)
 
+    def set_learnability(self, learnability: Learnability | None, section: Section | None = None) -> None:
+        """Keep which ions can be learned."""
+        self._put("learnability", learnability, section)
+
     def set_registered(self, section: Section | None = None) -> None:
         """Announce that a section was registered anew; what was paired before becomes stale."""
         work = self.work(section)
@@ -193,7 +210,7 @@ class ViewerState:
             self.mark_stale("paired", "registration changed since pairing", work.section)
 
     def mark_stale(self, what: str, reason: str, section: Section | None = None) -> None:
-        """Say why ``paired``, ``evaluation`` or ``prediction`` no longer holds; it stays visible."""
+        """Say why ``paired``, ``evaluation``, ``prediction`` or ``learnability`` no longer holds; it stays visible."""
         work = self.work(section)
         work.stale[what] = reason
         getattr(self, f"{what}_changed").emit(work.section)
@@ -242,6 +259,17 @@ class ViewerState:
         if ion != self._ion:
             self._ion = ion
             self.ion_changed.emit(ion)
+
+    @property
+    def brushed(self) -> frozenset[str]:
+        """Ions picked out together in a plot, which tables and plots then show alone; empty for all of them."""
+        return self._brushed
+
+    @brushed.setter
+    def brushed(self, ions: frozenset[str]) -> None:
+        if ions != self._brushed:
+            self._brushed = ions
+            self.brushed_changed.emit()
 
     @property
     def favourites(self) -> frozenset[str]:

@@ -70,10 +70,12 @@ class ExploreDock(Dock):
             state.paired_changed,
             state.evaluation_changed,
             state.prediction_changed,
+            state.learnability_changed,
         ):
             self.follow(signal, self._on_content)
         self.follow(state.ion_changed, self._on_ion)
         self.follow(state.favourites_changed, self._on_favourites)
+        self.follow(state.brushed_changed, self.ions.show_brushed)
         self._on_section(state.section)
 
     def on_look(self, look: Look) -> None:
@@ -111,7 +113,8 @@ class ExploreDock(Dock):
             return
         self._say("reading ions", "running")
         paired = None if work.paired is None else work.paired.ions
-        self._reading.start(Job("Read ions", partial(gather, work.section, paired, work.evaluation, work.prediction)))
+        call = partial(gather, work.section, paired, work.evaluation, work.prediction, work.learnability)
+        self._reading.start(Job("Read ions", call))
 
     def _on_gathered(self, gathered: Gathered) -> None:
         self.pictures.set_source(gathered.source, gathered.sites)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtGui import QIcon
-from qtpy.QtWidgets import QComboBox, QLineEdit, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QToolButton, QVBoxLayout, QWidget
 from superqt import QElidingLabel, QFlowLayout
 
 from napari_st2msi.errors import St2msiError
@@ -71,6 +71,8 @@ class IonsPage(QWidget):
         self.table.chosen.connect(self._on_chosen)
         self.table.starred.connect(self.state.toggle_favourite)
         self.count = Words(role="note")
+        self.every = tool("All ions", "Show the other ions again, here and in the scatter of the Learnability dock")
+        self.every.clicked.connect(self._show_every)
 
         self.title = QElidingLabel()
         self.title.setProperty("role", "title")
@@ -106,7 +108,11 @@ class IonsPage(QWidget):
         layout.setSpacing(5)
         layout.addWidget(self.search)
         layout.addWidget(self.table, 1)
-        for part in (self.count, self.title, self.verdict, self.scores):
+        counted = QHBoxLayout()
+        counted.addWidget(self.count, 1)
+        counted.addWidget(self.every)
+        layout.addLayout(counted)
+        for part in (self.title, self.verdict, self.scores):
             layout.addWidget(part)
         layout.addWidget(self.train, 0, Qt.AlignmentFlag.AlignLeft)
         layout.addLayout(choices)
@@ -122,7 +128,7 @@ class IonsPage(QWidget):
             return
         self.table.ions.set_painter(self._draw_icon)
         self.table.set_frame(gathered.frame, self.state.favourites)
-        self._count()
+        self.show_brushed()
         self.cursor_words.setToolTip(gathered.intervals)
         self.where.setVisible(len(gathered.sites) > 1 and gathered.source.spots is not None)
         self.where.setCurrentIndex(self.where.findData(self.pictures.measured_at))
@@ -236,10 +242,20 @@ class IonsPage(QWidget):
         restyle(self.search)
         self._count(wrong)
 
+    def show_brushed(self) -> None:
+        """Show only the ions that are brushed, if some are."""
+        self.table.ions.set_only(self.state.brushed)
+        self._count()
+
+    def _show_every(self) -> None:
+        self.state.brushed = frozenset()
+
     def _count(self, wrong: str = "") -> None:
         shown, every = self.table.ions.rowCount(), len(self.table.ions.frame)
-        self.count.setText(wrong or ("" if shown == every else f"{shown:,} of {every:,} ions"))
+        brushed = ", of those marked in the scatter" if self.state.brushed else ""
+        self.count.setText(wrong or ("" if shown == every else f"{shown:,} of {every:,} ions{brushed}"))
         self.count.setVisible(bool(self.count.text()))
+        self.every.setVisible(bool(self.state.brushed))
 
     def _on_where(self, _place: int) -> None:
         if self.pictures.ion is not None:
