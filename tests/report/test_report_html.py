@@ -96,6 +96,8 @@ def test_every_ion_has_its_row(page: str, evaluation: Evaluation) -> None:
     rows = body[: body.index("</tbody>")].split("<tr>")[1:]
     assert len(rows) == len(flat) == 14
     assert all(any(f">{mz:.4f}<" in row for row in rows) for mz in flat["mz"])
+    best = flat.loc[flat["gain"].idxmax()]
+    assert f"[{fixed(best['gain_lower'], 2)}, {fixed(best['gain_upper'], 2)}]" in body
     unlearned = flat["verdict"].str.startswith("not learnable").sum()
     assert sum("not learnable" in row for row in rows) == unlearned > 0
 

@@ -53,8 +53,6 @@ _COLUMNS = {
     "mz": ("m/z", 4),
     "r2": ("R²", 3),
     "gain": ("gain", 3),
-    "gain_lower": ("gain from", 3),
-    "gain_upper": ("gain to", 3),
     "genes_over_position": ("genes added", 3),
     "r2_coordinates": ("R² neighbours", 3),
     "r2_position": ("R² position", 3),
@@ -337,17 +335,28 @@ def _ion_table(flat: pd.DataFrame) -> str:
             *([f'<td class="text name" title="{name}">{name}</td>'] if named else []),
             f'<td class="text" data-value="{escape(str(row["verdict"]))}">{_chip(str(row["verdict"]))}</td>',
         ]
-        numbers = [_number(row[column], digits, bar=column == "r2") for column, (_, digits) in columns.items()]
+        span = _span(row["gain_lower"], row["gain_upper"])
+        numbers = [
+            _number(row[column], digits, bar=column == "r2", beside=span if column == "gain" else "")
+            for column, (_, digits) in columns.items()
+        ]
         first = numbers.pop(0) if "mz" in columns else ""
         rows.append(f"<tr>{first}{''.join(cells)}{''.join(numbers)}</tr>")
     return f'<table id="ions"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
 
 
-def _number(value: float, digits: int, *, bar: bool = False) -> str:
+def _span(low: float, high: float) -> str:
+    """Return an interval as it stands beside its number."""
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return ""
+    return f' <span class="faint small">[{fixed(low, 2)}, {fixed(high, 2)}]</span>'
+
+
+def _number(value: float, digits: int, *, bar: bool = False, beside: str = "") -> str:
     if not np.isfinite(value):
         return '<td data-value="">–</td>'
     share = f' class="bar" style="--share:{100 * float(np.clip(value, 0, 1)):.0f}%"' if bar else ""
-    return f'<td{share} data-value="{value:.6g}">{fixed(value, digits)}</td>'
+    return f'<td{share} data-value="{value:.6g}">{fixed(value, digits)}{beside}</td>'
 
 
 def _chip(verdict: str) -> str:
