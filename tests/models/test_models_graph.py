@@ -59,9 +59,10 @@ def test_what_follows_the_neighbours_is_learned_and_noise_is_the_mean(name):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_spot_hears_genes_two_steps_away_in_its_section_only(name):
+@pytest.mark.parametrize("depth", [0, 2])
+def test_a_spot_hears_genes_as_many_steps_away_as_asked_in_its_section_only(name, depth):
     data = planted(n_side=9, sections=2)
-    model = model_class(name)(Recipe.model_validate(QUICK)).fit(data)
+    model = model_class(name)(Recipe.model_validate(QUICK | {"model": QUICK["model"] | {"depth": depth}})).fit(data)
     model.trust_[:] = 1
     before = model.predict(data.genes).X
     changed = data.genes.copy()
@@ -69,9 +70,9 @@ def test_a_spot_hears_genes_two_steps_away_in_its_section_only(name):
     middle = 40  # of the first section
     changed.X[middle, 1:] = np.roll(changed.X[middle, 1:], 5)
     differs = (before != model.predict(changed).X).any(axis=1)
-    # On the grid with its eight neighbours: everything at most two steps away.
+    # On the grid with its eight neighbours: everything at most so many steps away.
     steps = np.abs(data.xy - data.xy[middle]).max(axis=1) / 100
-    assert (differs == ((steps <= 2) & (data.sections == "s0"))).all()
+    assert (differs == ((steps <= depth) & (data.sections == "s0"))).all()
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -55,7 +55,8 @@ def hood(starts: torch.Tensor, around: torch.Tensor, asked: torch.Tensor, steps:
     position = torch.full((len(degree),), -1, dtype=torch.int64, device=starts.device)
     nodes, reached = asked, torch.arange(len(asked), device=starts.device)
     position[asked] = reached
-    sources, targets, weights, n_nodes, n_edges = [], [], [], [len(nodes)], []
+    none = starts.new_empty(0)  # of no steps nothing is heard
+    sources, targets, weights, n_nodes, n_edges = [none], [none], [none.float()], [len(nodes)], []
     for _ in range(steps):
         # Those reached in the last step: the spots themselves, and their neighbours.
         centres = nodes[reached]
