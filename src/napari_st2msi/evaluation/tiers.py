@@ -49,8 +49,8 @@ class Tiers(Choices):
         0.5,
         ge=0,
         le=1,
-        title="Least share of the ceiling",
-        description="R² over what is reproducible, for tier 1. Where the ceiling is not known, R² itself counts.",
+        title="Least share",
+        description="R² as a share of what is reproducible (the ceiling), for tier 1. Where the ceiling is not known, R² itself counts.",
     )
     least_structure: float = Field(
         STRUCTURE,
