@@ -47,6 +47,8 @@ _HOME = {
     "save": "pipeline",
     "load_model": "pipeline",
     "simulate": "pipeline",
+    "download": "io.public.download",
+    "public_record": "io.public.download",
 }
 
 __all__ = sorted([*_HOME, "__version__"])

@@ -15,6 +15,7 @@ from napari_st2msi.io import visium
 from napari_st2msi.io.build import build_section
 from napari_st2msi.io.combine import unit_notes
 from napari_st2msi.io.opening import Opening
+from napari_st2msi.io.public.desium import split_ions
 from napari_st2msi.io.regions import Layout, find_column, largest, side_by_side
 from napari_st2msi.io.tables import mz_of
 from napari_st2msi.io.units import MsiScale, metaspace_pixel, msi_scale
@@ -68,6 +69,8 @@ def read_h5ad(
         check(cancelled)
         progress(0.4, f"reading {msi.name}")
         second = load(msi)
+    elif (both := split_ions(first)) is not None:
+        first, second = both
     check(cancelled)
     progress(0.8, "building the section")
     section = section_of_tables(first, second, opening, name=path.stem, path=path)

@@ -10,6 +10,7 @@ from napari_st2msi.io import anndata, magpie, tables, visium
 from napari_st2msi.io.combine import combine
 from napari_st2msi.io.opening import Opening
 from napari_st2msi.io.place_histology import with_histology
+from napari_st2msi.io.public.layouts import parts_of, sections_in
 from napari_st2msi.io.store import is_store, recover
 from napari_st2msi.progress import Progress, check, never
 from napari_st2msi.section import Section
@@ -18,7 +19,8 @@ __all__ = ["Opening", "open_any"]
 
 _CAN = (
     "What can be opened: a SpatialData .zarr folder, the outs folder of Space Ranger, a MAGPIE project folder, "
-    ".imzML with its .ibd, a table of MSI (.csv, .tsv, also .gz), .h5ad, .h5mu."
+    ".imzML with its .ibd, a table of MSI (.csv, .tsv, also .gz), .h5ad, .h5mu, a Seurat object as .rds, "
+    "a section of a public data set."
 )
 
 
@@ -36,7 +38,8 @@ def open_any(
     ----------
     path
         A SpatialData zarr, the `outs` folder of Space Ranger, a MAGPIE project, imzML (or its .ibd), a CSV
-        or TSV of MSI, .h5ad or .h5mu; ``~`` is the home folder.
+        or TSV of MSI, .h5ad, .h5mu, a Seurat object (.rds), or the folder of a section of a public data set
+        (`napari_st2msi.io.public`); ``~`` is the home folder.
     msi
         The MSI, when it lies in a file of its own.
     opening
@@ -53,7 +56,11 @@ def open_any(
     # Absolute, so that "." has a name too.
     path = path.expanduser().absolute()
     msi = None if msi is None else msi.expanduser().absolute()
-    if msi is not None and _is_h5ad(path) and _is_h5ad(msi):
+    if msi is None and (public := parts_of(path, opening)) is not None:
+        path, msi, opening = public
+    if msi is not None and _is_rds(path) and _is_rds(msi):
+        section = _read_seurat(path, msi, opening, progress.part(0, 0.9), cancelled)
+    elif msi is not None and _is_h5ad(path) and _is_h5ad(msi):
         section = anndata.read_h5ad(path, msi, opening, progress=progress.part(0, 0.9), cancelled=cancelled)
     elif msi is None:
         section = _open_one(path, opening, progress.part(0, 0.9), cancelled)
@@ -86,6 +93,8 @@ def _open_one(path: Path, opening: Opening, progress: Progress, cancelled: Calla
         if _is_h5ad(path):
             return anndata.read_h5ad(path, None, opening, progress=progress, cancelled=cancelled)
         return anndata.read_h5mu(path, opening, progress=progress, cancelled=cancelled)
+    if _is_rds(path):
+        return _read_seurat(path, None, opening, progress, cancelled)
     if tables.is_table(path):
         return tables.read_table(path, opening, progress=progress, cancelled=cancelled)
     if path.name in ("zarr.json", ".zgroup", ".zattrs", ".zmetadata"):
@@ -107,7 +116,19 @@ def _open_folder(path: Path, opening: Opening, progress: Progress, cancelled: Ca
             return visium.read_visium(folder, opening, progress=progress, cancelled=cancelled)
     if path.suffix == ".zarr":
         raise FileProblem(f"'{path}' is named .zarr but is no zarr store: it has no zarr.json. It may be incomplete.")
+    inside = sections_in(path, cancelled=cancelled)
+    if inside:
+        names = ", ".join(str(section.relative_to(path)) for section in inside[:20])
+        raise FileProblem(f"'{path}' holds {len(inside)} sections. Open one of them by itself: {names}.")
     raise FileProblem(f"The folder '{path}' is of no kind that can be opened. {_CAN}")
+
+
+def _read_seurat(
+    path: Path, msi: Path | None, opening: Opening, progress: Progress, cancelled: Callable[[], bool]
+) -> Section:
+    from napari_st2msi.io.seurat import read_seurat
+
+    return read_seurat(path, msi, opening, progress=progress, cancelled=cancelled)
 
 
 def _imzml_beside(path: Path) -> Path:
@@ -136,6 +157,10 @@ def _check_group(section: Section, opening: Opening) -> None:
 
 def _is_h5ad(path: Path) -> bool:
     return path.name.lower().endswith(".h5ad")
+
+
+def _is_rds(path: Path) -> bool:
+    return path.name.lower().endswith(".rds")
 
 
 def _of_st(opening: Opening) -> Opening:

@@ -1,0 +1,1 @@
+"""Public paired data: what there is, downloads that are checked, and which of the files are what."""
