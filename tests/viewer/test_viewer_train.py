@@ -373,7 +373,7 @@ def test_a_section_closed_meanwhile_is_left_alone(dock: TrainDock, done: Callabl
     dock.state.remove_section(paired)
     done()
     assert dock.state.sections == ()
-    assert dock.model is not None
+    assert dock.model_part.model is not None
 
 
 def test_a_model_is_saved_loaded_and_predicts_st_only(
@@ -381,19 +381,19 @@ def test_a_model_is_saved_loaded_and_predicts_st_only(
 ) -> None:
     dock.train()
     done()
-    dock.save_model(tmp_path / "model")
+    dock.model_part.save(tmp_path / "model")
     done()
     assert (tmp_path / "model" / "model.json").is_file()
-    dock.save_model(tmp_path / "model")
+    dock.model_part.save(tmp_path / "model")
     assert "already there" in dock.messages.text
 
     dock.state.remove_section(paired)
-    dock._model = None
+    dock.model_part.last = None
     dock.state.add_section(st_only)
     assert dock.run_bar.button.text() == "Load a model"
-    dock.load_model(tmp_path / "model")
+    dock.model_part.load(tmp_path / "model")
     done()
-    assert "trained on 260 spots" in dock.model_label.text()
+    assert "trained on 260 spots" in dock.model_part.label.text()
     assert dock.run_bar.button.text() == "Predict"
     press(qtbot, dock)
     done()
@@ -403,7 +403,7 @@ def test_a_model_is_saved_loaded_and_predicts_st_only(
 
 
 def test_a_folder_that_is_no_model(dock: TrainDock, done: Callable[[], None], tmp_path: Path) -> None:
-    dock.load_model(tmp_path)
+    dock.model_part.load(tmp_path)
     done()
     assert dock.messages.level == "error"
     assert not dock.messages.toggle.isVisible()
@@ -418,7 +418,7 @@ def test_too_few_genes_are_refused(
     table.var_names = [f"other{number}" for number in range(table.n_vars)]
     st_only.forget_caches()
     dock.state.add_section(st_only)
-    dock.predict()
+    dock.model_part.predict()
     done()
     assert dock.messages.level == "error"
     assert "genes" in dock.messages.text
@@ -427,10 +427,10 @@ def test_too_few_genes_are_refused(
 def test_the_report_is_written(dock: TrainDock, done: Callable[[], None], paired: Section, tmp_path: Path) -> None:
     dock.train()
     done()
-    dock.write_report(tmp_path / "report")
+    dock.reporting.write(tmp_path / "report", *dock._trained[paired])
     done()
     assert "R²" in (tmp_path / "report.html").read_text(encoding="utf-8")
-    dock.write_report(tmp_path / "report.html" / "report.html")
+    dock.reporting.write(tmp_path / "report.html" / "report.html", *dock._trained[paired])
     done()
     assert dock.messages.level == "error"
     assert not dock.messages.toggle.isVisible()

@@ -14,6 +14,7 @@ from napari_st2msi.progress import Progress
 from napari_st2msi.section import Section
 from napari_st2msi.viewer.jobs import Job
 from napari_st2msi.viewer.parts.dock import Dock
+from napari_st2msi.viewer.parts.messages import MessageArea
 
 
 class Saving:
@@ -65,7 +66,12 @@ class Saving:
         self._dock.run(Job(f"Saving {section.name}", call), partial(self._on_saved, section))
 
     def _on_saved(self, section: Section, path: Path) -> None:
-        update_save_history(str(path))
         if section in self._dock.state.sections:
             self._dock.state.mark_saved(section)
-        self._dock.messages.show_result(f"Saved as '{path}'.{self._written(section)}")
+        say_saved(self._dock.messages, path, self._written(section))
+
+
+def say_saved(messages: MessageArea, path: Path, more: str = "") -> None:
+    """Say where something was written, and begin there next time; `more` begins with a blank."""
+    update_save_history(str(path))
+    messages.show_result(f"Saved as '{path}'.{more}")

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
-
-from napari.utils.history import get_open_history, get_save_history, update_open_history, update_save_history
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
 
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.recipe import Recipe
@@ -18,26 +14,22 @@ from napari_st2msi.section import Section
 from napari_st2msi.viewer.docks import train_runs, train_work
 from napari_st2msi.viewer.docks.train_cut import CutView
 from napari_st2msi.viewer.docks.train_forms import GROUPS, make_forms, model_in_words
+from napari_st2msi.viewer.docks.train_model import ModelPart
 from napari_st2msi.viewer.docks.train_queue import Waiting
+from napari_st2msi.viewer.docks.train_report import Reporting
 from napari_st2msi.viewer.docks.train_search import SearchPart, found_in_words
 from napari_st2msi.viewer.docks.train_trainings import Trainings
 from napari_st2msi.viewer.docks.train_view import ScoresView, SectionsView, group_choices, scores_in_words
 from napari_st2msi.viewer.docks.train_work import Trained
 from napari_st2msi.viewer.jobs import Job
-from napari_st2msi.viewer.parts.buttons import flat
-from napari_st2msi.viewer.parts.choice_words import words_for
 from napari_st2msi.viewer.parts.dock import Dock, Level
 from napari_st2msi.viewer.parts.empty import EmptyState
 from napari_st2msi.viewer.parts.open_dock import open_dock
 from napari_st2msi.viewer.parts.recipe_form import RecipeForm
 from napari_st2msi.viewer.parts.style import Look, look_of
-from napari_st2msi.viewer.parts.words import Words
 
 if TYPE_CHECKING:
-    from anndata import AnnData
-
     from napari_st2msi.evaluation.search import Search
-    from napari_st2msi.training.folder import TrainedModel
 
 
 class TrainDock(Dock):
@@ -53,7 +45,6 @@ class TrainDock(Dock):
         super().__init__(napari_viewer, "Train")
         #: What was trained last, per section: recipe and result, for the report and to tell what changed.
         self._trained: WeakKeyDictionary[Section, tuple[Recipe, Trained]] = WeakKeyDictionary()
-        self._model: TrainedModel | None = None
         recipe = self.state.recipe
         self.empty = EmptyState()
         self.body.addWidget(self.empty)
@@ -77,12 +68,14 @@ class TrainDock(Dock):
         self.body.addWidget(self.trainings)
         self.scores = ScoresView()
         self.scores_group = self.add_group("Scores on held-out spots", self.scores)
-        self._add_model_group()
+        self.model_part = ModelPart(self)
+        self.model_group = self.add_group("Trained model", self.model_part)
+        self.reporting = Reporting(self)
 
         self.empty.pressed.connect(self._leave)
         self.sections.changed.connect(self._offer_groups)
         self.sections.changed.connect(self._refresh)
-        self.scores.report_pressed.connect(self.ask_where_to_report)
+        self.scores.report_pressed.connect(self._report)
         self.scores.explore_pressed.connect(partial(open_dock, self.viewer, "Explore"))
         self.trainings.add_pressed.connect(self.train)
         self.search.pressed.connect(self.search_settings)
@@ -97,32 +90,7 @@ class TrainDock(Dock):
         self.follow(state.recipe_changed, self._on_recipe)
         self._on_data()
 
-    def _add_model_group(self) -> None:
-        content = QWidget()
-        layout = QVBoxLayout(content)
-        layout.setContentsMargins(0, 0, 0, 4)
-        layout.setSpacing(4)
-        self.model_label = Words()
-        self.load_button = flat("Load…", "Load a model folder that was saved before")
-        self.save_button = flat("Save…", "Write the model, its recipe and its scores as a folder")
-        self.predict_button = flat("Predict", "Predict the ions of the section looked at with this model")
-        buttons = QHBoxLayout()
-        for button in (self.load_button, self.save_button, self.predict_button):
-            buttons.addWidget(button)
-        buttons.addStretch()
-        layout.addWidget(self.model_label)
-        layout.addLayout(buttons)
-        self.model_group = self.add_group("Trained model", content)
-        self.load_button.clicked.connect(self.ask_for_model)
-        self.save_button.clicked.connect(self.ask_where_to_save)
-        self.predict_button.clicked.connect(self.predict)
-
     # -- what it works on -----------------------------------------------------------------------
-
-    @property
-    def model(self) -> TrainedModel | None:
-        """The model of the section looked at, else the one trained or loaded last."""
-        return self.state.model or self._model
 
     @property
     def mode(self) -> str:
@@ -147,10 +115,10 @@ class TrainDock(Dock):
         """Train, or predict a section that has ST only."""
         if self.mode == "train":
             self.train()
-        elif self.model is None:
-            self.ask_for_model()
+        elif self.model_part.model is None:
+            self.model_part.ask_which()
         else:
-            self.predict()
+            self.model_part.predict()
 
     def train(self) -> None:
         """Measure the model of the recipe on held-out spots, then fit it on all; now, or after what runs."""
@@ -205,7 +173,7 @@ class TrainDock(Dock):
         self.trainings.begin(Waiting(run.recipe, sections, model_in_words(run.recipe.model)))
 
     def _on_trained(self, recipe: Recipe, trained: Trained) -> None:
-        self._model = trained.model
+        self.model_part.last = trained.model
         for section in trained.sections:
             if section not in self.state.sections:
                 continue
@@ -218,89 +186,11 @@ class TrainDock(Dock):
         self.messages.show_result(cut + scores_in_words(trained.evaluation), action=explore)
         self._refresh()
 
-    # -- models ---------------------------------------------------------------------------------
-
-    def ask_for_model(self) -> None:
-        """Ask for a model folder, and load it."""
-        folder = QFileDialog.getExistingDirectory(self, "Choose a model folder", get_open_history()[0])
-        if folder:
-            self.load_model(Path(folder))
-
-    def load_model(self, folder: Path) -> None:
-        """Load a model folder for the section looked at."""
-        if not self.busy():
-            self.run(Job("Loading", partial(train_work.load_model, folder)), partial(self._on_loaded, folder))
-
-    def _on_loaded(self, folder: Path, model: TrainedModel) -> None:
-        update_open_history(str(folder))
-        self._model = model
-        if self.state.section is not None:
-            self.state.set_model(model)
-        self.messages.show_result(f"Loaded '{folder.name}': {model_facts(model)}.")
-        self._refresh()
-
-    def ask_where_to_save(self) -> None:
-        """Ask for a folder, and write the model into it."""
-        name = "model" if self.state.section is None else f"{self.state.section.name}-model"
-        start = str(Path(get_save_history()[0]) / name)
-        folder, _ = QFileDialog.getSaveFileName(
-            self, "Save the model as a folder", start, options=QFileDialog.Option.DontConfirmOverwrite
-        )
-        if folder:
-            self.save_model(Path(folder))
-
-    def save_model(self, folder: Path, *, overwrite: bool = False) -> None:
-        """Write the model as a folder; an older model is replaced only when that was said."""
-        if self.model is None or self.busy():
-            return
-        if folder.exists() and not overwrite:
-            again = partial(self.save_model, folder, overwrite=True)
-            self.messages.show_warning(f"'{folder.name}' is already there.", action=("Replace it", again))
-            return
-        self.run(Job("Saving", partial(train_work.save_model, self.model, folder)), self._on_saved)
-
-    def _on_saved(self, path: Path) -> None:
-        update_save_history(str(path))
-        self.messages.show_result(f"Saved as '{path}'.")
-
-    def predict(self) -> None:
-        """Predict the ions of the section looked at."""
-        section, model = self.state.section, self.model
-        if section is None or model is None or self.busy():
-            return
-        if not section.has_st:
-            self.messages.show_warning("Predicting needs gene expression, and this section has none.")
-            return
-        self.run(Job("Predicting", partial(train_work.predict, model, section)), partial(self._on_predicted, section))
-
-    def _on_predicted(self, section: Section, prediction: AnnData) -> None:
-        if section not in self.state.sections:
-            return
-        # Scores of another run would stand beside a prediction that they do not describe.
-        self.state.set_evaluation(None, section)
-        self.state.set_prediction(prediction, section)
-        explore = ("Explore ions", partial(open_dock, self.viewer, "Explore"))
-        self.messages.show_result(prediction_in_words(prediction), action=explore)
-
-    # -- report ---------------------------------------------------------------------------------
-
-    def ask_where_to_report(self) -> None:
-        """Ask for a file, and write the report."""
-        if self.state.section is None:
-            return
-        start = str(Path(get_save_history()[0]) / f"{self.state.section.name}-report.html")
-        path, _ = QFileDialog.getSaveFileName(self, "Save the report", start, "Web page (*.html)")
-        if path:
-            self.write_report(Path(path))
-
-    def write_report(self, path: Path) -> None:
-        """Write the report of what was trained on the section looked at."""
-        known = None if self.state.section is None else self._trained.get(self.state.section)
-        if known is None or self.busy():
-            return
-        recipe, trained = known
-        path = path if path.suffix else path.with_suffix(".html")
-        self.run(Job("Writing the report", partial(train_work.write_report, path, trained, recipe)), self._on_saved)
+    def _report(self) -> None:
+        """Write a report of what was trained on the section looked at."""
+        section = self.state.section
+        if section is not None and section in self._trained:
+            self.reporting.ask(section, *self._trained[section])
 
     # -- following the state --------------------------------------------------------------------
 
@@ -339,7 +229,7 @@ class TrainDock(Dock):
 
     def _refresh(self, *_: Any) -> None:
         """Show what can be done with the section looked at."""
-        mode, running = self.mode, self.jobs.running
+        mode, running, model = self.mode, self.jobs.running, self.model_part.model
         training = mode == "train"
         self._show_empty(mode)
         self.sections_group.setVisible(training and self._several())
@@ -356,12 +246,12 @@ class TrainDock(Dock):
             self.scores.show_evaluation(evaluation)
             self.scores.report.setVisible(self.state.section in self._trained)
         self.model_group.setVisible(training or mode == "predict")
-        self.model_label.setText("None yet." if self.model is None else f"{model_facts(self.model)}.")
-        self.save_button.setEnabled(self.model is not None)
-        self.predict_button.setVisible(training and self.model is not None)
+        self.model_part.refresh()
+        # Without training, the primary button predicts.
+        self.model_part.predict_button.setVisible(training and model is not None)
         # While one trains, choices can be made for the next.
         self.enable_groups(not running or self.trainings.under_way is not None)
-        verb = {"train": "Train", "predict": "Load a model" if self.model is None else "Predict"}.get(mode, "")
+        verb = {"train": "Train", "predict": "Load a model" if model is None else "Predict"}.get(mode, "")
         self.run_bar.set_verb(verb)
         self.run_bar.setVisible(bool(verb) or running)
         self.say(*self._state_in_words(mode))
@@ -392,7 +282,7 @@ class TrainDock(Dock):
         if section is None or mode in ("no genes", "not paired"):
             return "Nothing to train on yet.", "empty"
         if mode == "predict":
-            model = "load a model to predict its ions" if self.model is None else "ready to predict its ions"
+            model = "load a model to predict its ions" if self.model_part.model is None else "ready to predict its ions"
             return f"{section.name} · {section.st.n_obs:,} spots without MSI · {model}", "ready"
         stale = self.state.work().stale
         if "paired" in stale:
@@ -418,20 +308,3 @@ def _names(sections: Sequence[Section]) -> str:
 
 def _summary(form: RecipeForm[Any], words: Callable[[Any], str]) -> str:
     return words(form.value)
-
-
-def model_facts(model: TrainedModel) -> str:
-    """Return what a model is, in few words."""
-    name = words_for(model.recipe.model.name).partition(" (")[0]
-    return f"{name}, trained on {model.n_spots:,} spots, predicts {len(model.ions):,} ions"
-
-
-def prediction_in_words(prediction: AnnData) -> str:
-    """Return what was predicted, by how many of the genes, and what to make of it."""
-    facts = prediction.uns["provenance"]
-    text = f"Predicted {prediction.n_vars:,} ions of {prediction.n_obs:,} spots."
-    if (share := facts.get("share_genes_matched")) is not None:
-        text += f" {float(share):.0%} of the genes that the model uses were found."
-    if facts.get("kind") == "in_sample":
-        text += " The model was trained on these spots, so the picture flatters it."
-    return text
