@@ -14,6 +14,10 @@ from napari_st2msi.progress import Progress, check, never
 
 # Spots with two pixels or more, from which a share of variance can be told.
 _FEW = 30
+# Share of spots that may lie across an edge, and ions from which that can be told without looking at one's own noise.
+_EDGES, _MANY = 0.1, 20
+# Variance of a half on the log scale from which no correction is made for more.
+_MOST = 10.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ def split_half(
 
     Halves also differ because their pixels lie on different tissue, which is no noise. This part grows with the
     squared distance of their centres; the slope over the splits of the same spot tells it, and it is taken away.
+    Where an edge runs through a spot no slope says it, so the tenth of the spots whose halves differ most in all ions
+    together do not count for the noise (with 20 ions or more).
 
     Parameters
     ----------
@@ -100,30 +106,70 @@ def split_half(
 
     whole = _share(weights, spot)
     values = learned(whole)
-    squares = np.bincount(spot, whole.data**2)
+    squares = np.asarray(np.bincount(spot, whole.data**2), dtype=np.float64)
     rng = np.random.default_rng(seed)
-    total, apart, product = np.zeros((len(several), n_ions)), np.zeros((len(several), n_splits)), np.zeros(n_ions)
+    apart = np.zeros((len(several), n_splits))
+    total, together, share = np.zeros((len(several), n_ions)), np.zeros((len(several), n_ions)), 0.0
     for number in range(n_splits):
         check(cancelled)
         first = _deal(spot, rng)
         halves = [_share(_masked(weights, mask), spot) for mask in (first, ~first)]
-        factor = squares / sum(np.bincount(spot, half.data**2) for half in halves)
+        factor = 1 / np.sum([np.bincount(spot, half.data**2) for half in halves], axis=0)
+        share += (1 / factor).mean() / 2 / n_splits
         difference = factor[:, None] * (learned(halves[0]) - learned(halves[1])) ** 2
         apart[:, number] = factor * (((halves[0] - halves[1]) @ xy) ** 2).sum(axis=1)
         total += difference
-        product += apart[:, number] @ difference
+        together += apart[:, [number]] * difference
         progress((number + 1) / n_splits, f"{number + 1:,} of {n_splits:,} halves of pixels")
-    # The slope is over the splits of the same spot, so that spots of many and of few pixels are not compared.
-    mean = apart.mean(axis=1)
-    spread = ((apart - mean[:, None]) ** 2).sum()
-    slope = np.maximum(product - mean @ total, 0.0) / spread if spread > 0 else np.zeros(n_ions)
-    noise = np.maximum(total.mean(axis=0) / n_splits - slope * apart.mean(), 0.0)
+    noise = _noise_of_a_pixel(total / n_splits, together / n_splits, apart, squares)
+    if scale.choices.log1p:
+        # The log of a mean of n log-normal values varies by log(1 + (e^σ² - 1)/n), more than σ²/n of the halves says.
+        noise = np.log1p(np.expm1(np.minimum(noise * share, _MOST)) / share * squares.mean())
+    else:
+        noise = noise * squares.mean()
     for label in np.unique(sections):
         values[sections == label] -= values[sections == label].mean(axis=0)
     variance = (values**2).mean(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         reliability = np.where(variance > 0, np.clip(1 - noise / variance, 0.0, 1.0), np.nan)
     return Halves(reliability, len(several))
+
+
+def _noise_of_a_pixel(
+    difference: NDArray[np.float64],
+    together: NDArray[np.float64],
+    apart: NDArray[np.float64],
+    weight: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return (ions,) the variance of a pixel's noise, after differences of tissue are taken away.
+
+    Parameters
+    ----------
+    difference, together
+        (n, ions) squared difference of halves, and its product with their distance, both means over splits.
+    apart
+        (n, splits) squared distance of halves.
+    weight
+        (n,) what a pixel's noise counts in each spot.
+    """
+    kept = _even(difference)
+    difference, together, apart, weight = difference[kept], together[kept], apart[kept], weight[kept]
+    # The slope is over the splits of the same spot, so that spots of many and of few pixels are not compared.
+    mean = apart.mean(axis=1)
+    spread = ((apart - mean[:, None]) ** 2).mean(axis=1).sum()
+    rise = np.maximum(together.sum(axis=0) - mean @ difference, 0.0)
+    slope = rise / spread if spread > 0 else np.zeros_like(rise)
+    return np.maximum(weight @ difference - slope * (weight @ mean), 0.0) / weight.sum()
+
+
+def _even(difference: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return (n,) which spots do not lie across an edge: not among the tenth whose halves differ most in all ions."""
+    level = difference.mean(axis=0)
+    there = level > 0
+    if there.sum() < _MANY:
+        return np.ones(len(difference), dtype=bool)
+    unlike = (difference[:, there] / level[there]).mean(axis=1)
+    return np.asarray(unlike <= np.quantile(unlike, 1 - _EDGES))
 
 
 def _deal(spot: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.bool_]:
