@@ -13,6 +13,7 @@ from superqt import QElidingLabel
 from napari_st2msi.errors import ModelProblem
 from napari_st2msi.features.pathways import bundled_sets, members
 from napari_st2msi.viewer import layers
+from napari_st2msi.viewer.aside import see
 from napari_st2msi.viewer.docks.explore_spots import SpotsChoice
 from napari_st2msi.viewer.parts.colour_bar import ColourBar
 from napari_st2msi.viewer.parts.dock import Dock
@@ -78,7 +79,7 @@ class Page(QScrollArea):
         self.front = False
         self.spots.stop()
         if (layer := self._layer()) is not None:
-            layer.visible = False
+            see(layer, False)
 
     def _label(self, ion: str) -> str:
         return self._labels.get(ion, ion)
@@ -111,7 +112,8 @@ class Page(QScrollArea):
         site = layers.spot_site(section)
         layer = layers.show_values(self.viewer, section, self.role, site, values, limits, name, colours)
         if layer is not None:
-            layer.visible = layer.name_overlay.visible = True
+            see(layer, True)
+            layer.name_overlay.visible = True
             if fresh:
                 self.viewer.layers.selection.active = layer
         self.colour_bar.show_scale(what, colours, limits, provenance=unit, explain=explain)
