@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from napari_st2msi.cli import explaining, learnable, learning, registering, searching, sections, statistics, windows
+from napari_st2msi.cli import (
+    downloading,
+    explaining,
+    learnable,
+    learning,
+    registering,
+    searching,
+    sections,
+    statistics,
+    windows,
+)
 from napari_st2msi.cli.command import command
 
 app = typer.Typer(
@@ -41,6 +51,7 @@ def _program(
 
 for function, homes in (
     (windows.demo, ()),
+    (downloading.download, ()),
     (sections.info, ("opening",)),
     (sections.convert, ("opening",)),
     (registering.register, ("roles",)),
