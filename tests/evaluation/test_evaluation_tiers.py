@@ -47,9 +47,12 @@ def test_a_gain_must_be_sure_unless_told_otherwise() -> None:
     assert judge(Tiers(sure=False), gain_lower=-0.1)[0] == 1
 
 
-def test_a_lower_bound_is_called_one() -> None:
-    reason = judge(ceiling_source="nugget", ceiling=0.4, relative_r2=1.5)[2]
+def test_a_lower_bound_is_called_one_and_flatters_nobody() -> None:
+    tier, _, reason = judge(ceiling_source="nugget", ceiling=0.4, relative_r2=1.5)
+    assert tier == 1
     assert "R² 0.60, where at least 0.40 is reproducible (the variogram's nugget)" in reason
+    assert judge(ceiling_source="nugget", r2=0.2, ceiling=0.2, relative_r2=1.0)[0] == 2
+    assert judge(ceiling_source="split_half", r2=0.2, ceiling=0.2, relative_r2=1.0)[0] == 1
 
 
 def test_without_a_ceiling_r2_itself_counts() -> None:

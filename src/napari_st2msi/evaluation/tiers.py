@@ -101,8 +101,9 @@ def _judge(ion: dict[str, Any], criteria: Tiers) -> tuple[int, str, str]:
     low, high = float(ion["gain_lower"]), float(ion["gain_upper"])
     added = f"gain {_two(gain)}" + (f" [{_two(low)}, {_two(high)}]" if np.isfinite(low + high) else "")
     if gain > criteria.least_gain and (low > 0 or not criteria.sure):
-        share = float(ion["relative_r2"])
-        if (share if np.isfinite(share) else r2) >= criteria.least_share:
+        # Of a ceiling that is only a lower bound, a share may be far too high: then R² itself must be enough.
+        sound = np.isfinite(float(ion["relative_r2"])) and ion["ceiling_source"] not in LOWER_BOUNDS
+        if (float(ion["relative_r2"]) if sound else r2) >= criteria.least_share:
             return 1, "encoded", f"tier 1: genes predict {_of_ceiling(ion)}; {added} over position"
         return 2, "partly encoded", f"tier 2: genes add to position, but predict {_of_ceiling(ion)}; {added}"
     if gain > criteria.least_gain:
