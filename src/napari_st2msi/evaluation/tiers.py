@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,8 @@ class Tiers(Choices):
         ge=0,
         le=1,
         title="Least share",
-        description="R² as a share of what is reproducible (the ceiling), for tier 1. Where the ceiling is not known, R² itself counts.",
+        description="R² as a share of what is reproducible (the ceiling), for tier 1. Where the ceiling is not known, or "
+        "only from below, R² itself counts.",
     )
     least_structure: float = Field(
         STRUCTURE,
@@ -94,7 +96,7 @@ def tiers(table: pd.DataFrame, criteria: Tiers | None = None) -> pd.DataFrame:
     return pd.DataFrame(rows, index=table.index, columns=["tier", "finding", "reason"]).astype({"tier": "int64"})
 
 
-def _judge(ion: dict[str, Any], criteria: Tiers) -> tuple[int, str, str]:
+def _judge(ion: Mapping[Any, Any], criteria: Tiers) -> tuple[int, str, str]:
     r2, gain = float(ion["r2"]), float(ion["gain"])
     if not ion["learnable"] or not np.isfinite(r2) or not np.isfinite(gain):
         return 3, "not learnable", "tier 3: not learnable, in too few spots or constant"
@@ -120,7 +122,7 @@ def _judge(ion: dict[str, Any], criteria: Tiers) -> tuple[int, str, str]:
     return 3, "patterned", f"tier 3: has a pattern (I = {_two(moran)}) that neither genes nor position predict; {added}"
 
 
-def _of_ceiling(ion: dict[str, Any]) -> str:
+def _of_ceiling(ion: Mapping[Any, Any]) -> str:
     """Say what R² is of what is reproducible."""
     r2, ceiling, share, source = (ion[name] for name in ("r2", "ceiling", "relative_r2", "ceiling_source"))
     if not np.isfinite(share):
