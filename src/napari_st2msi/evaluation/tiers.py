@@ -51,8 +51,8 @@ class Tiers(Choices):
         ge=0,
         le=1,
         title="Least share",
-        description="R² as a share of what is reproducible (the ceiling), for tier 1. Where the ceiling is not known, or "
-        "only from below, R² itself counts.",
+        description="R² as a share of what is reproducible (the ceiling), for tier 1. Where the ceiling is not known, "
+        "or only from below, R² itself counts.",
     )
     least_structure: float = Field(
         STRUCTURE,
