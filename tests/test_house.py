@@ -20,6 +20,7 @@ FLOORS = [
     {"models", "features", "io"},
     {"registration", "pairing", "training", "evaluation", "explain", "report"},
     {"pipeline"},
+    {"benchmarking"},
     {"cli"},
     {"viewer"},
 ]

@@ -31,6 +31,7 @@ _HOME = {
     "pair": "pipeline",
     "evaluate": "pipeline",
     "compare": "evaluation.compare",
+    "benchmark": "benchmarking.benchmark",
     "compare_standardisation": "pipeline",
     "spatial_statistics": "evaluation.statistics",
     "local_statistics": "evaluation.statistics",

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from napari_st2msi.cli import (
+    benchmarking,
     downloading,
     explaining,
     learnable,
@@ -63,6 +64,10 @@ for function, homes in (
     (learnable.learnability, ("genes", "ions", "model", "networks", "opening")),
     (explaining.explain, ("opening",)),
     (explaining.perturb, ("opening",)),
+    (benchmarking.benchmark, ()),
+    (benchmarking.benchmark_plan, ()),
+    (benchmarking.benchmark_run, ()),
+    (benchmarking.benchmark_gather, ()),
     (windows.view, ("opening",)),
 ):
     command(app, *homes)(function)

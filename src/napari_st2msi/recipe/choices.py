@@ -11,13 +11,13 @@ class Choices(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
-def explain(error: ValidationError) -> str:
-    """Return a pydantic error as sentences a user can act on."""
+def explain(error: ValidationError, what: str = "recipe") -> str:
+    """Return a pydantic error as sentences a user can act on; `what` is what was checked."""
     lines = []
     for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"]) or "recipe"
+        where = ".".join(str(part) for part in problem["loc"]) or what
         if problem["type"] == "extra_forbidden":
-            lines.append(f"'{where}' is not a choice of the recipe.")
+            lines.append(f"'{where}' is not a choice of the {what}.")
         else:
             lines.append(f"'{where}' is {problem['input']!r}: {problem['msg'][:1].lower()}{problem['msg'][1:]}.")
     return " ".join(lines)

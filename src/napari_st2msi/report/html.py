@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
 from datetime import date
 from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,10 +14,11 @@ from numpy.typing import NDArray
 from napari_st2msi.evaluation.conformal import COLUMNS as COVERAGE_COLUMNS
 from napari_st2msi.evaluation.verdict import SKILL
 from napari_st2msi.paired import PairedDataset, dense
-from napari_st2msi.report.figures import baseline_figure, moran_figure, png, score_figure
+from napari_st2msi.report.figures import baseline_figure, moran_figure, score_figure
 from napari_st2msi.report.folds import folds_figure
 from napari_st2msi.report.measures import measures, over_sections
 from napari_st2msi.report.overview import overview_figure, overview_words
+from napari_st2msi.report.page import figure_tag, filled
 from napari_st2msi.report.search import history_figure
 from napari_st2msi.report.table import write_whole
 from napari_st2msi.report.tissue import ion_figure, side_by_side
@@ -39,8 +37,6 @@ from napari_st2msi.report.words import (
 )
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from napari_st2msi.evaluation.batch import BatchEffect
     from napari_st2msi.evaluation.evaluate import Evaluation
     from napari_st2msi.recipe import Recipe
@@ -124,9 +120,8 @@ def report_page(
     names = sorted(set(evaluation.prediction.obs["section"].astype(str)))
     title = title or f"Ions predicted from genes: {names[0] if len(names) == 1 else f'{len(names)} sections'}"
     fair = scored(flat)
-    template = Template(files("napari_st2msi.report").joinpath("template.html").read_text(encoding="utf-8"))
-    return template.substitute(
-        version=escape(__version__),
+    return filled(
+        "template.html",
         title=escape(title),
         subtitle=escape(f"{_counted(names)} · model {model} · {held_out(evaluation)} · {date.today().isoformat()}"),
         lead=escape(in_short(flat)),
@@ -189,7 +184,7 @@ def _predictor_table(table: pd.DataFrame, model: str) -> str:
 
 def _folds(evaluation: Evaluation) -> str:
     xy, sections = _spots(evaluation)
-    return _figure(
+    return figure_tag(
         folds_figure(xy, sections, evaluation.folds),
         "Left: spots by the fold in which they were held out. Then single folds: grey spots neither trained nor were "
         "scored there, for their nearness to held-out ones.",
@@ -219,16 +214,16 @@ def _score_figure(fair: pd.DataFrame, model: str) -> str:
     if not len(fair):
         return ""
     figure = score_figure(fair, predictors(fair, model))
-    return _figure(figure, "Each dot is an ion. Bars span the quartiles, lines are medians.")
+    return figure_tag(figure, "Each dot is an ion. Bars span the quartiles, lines are medians.")
 
 
 def _pair_figures(fair: pd.DataFrame) -> str:
     if not len(fair):
         return ""
-    return _figure(
+    return figure_tag(
         baseline_figure(fair),
         "The model against the best baseline without genes. What lies above the dashed line, genes add.",
-    ) + _figure(
+    ) + figure_tag(
         moran_figure(fair),
         "Skill against how smooth an ion is in space. Where skill only follows Moran's I, a model may have learned "
         "smoothness and nothing else.",
@@ -267,7 +262,7 @@ def _searches(evaluation: Evaluation) -> str:
         "and the best of many trials is flattered.</p>"
         '<table><thead><tr><th class="text">held out</th><th class="text">best settings, where they differ</th>'
         f"<th>trials</th><th>R² of the best</th></tr></thead><tbody>{rows}</tbody></table>"
-        f"{_figure(figure, 'Each dot is a trial; the line is the best so far.')}"
+        f"{figure_tag(figure, 'Each dot is a trial; the line is the best so far.')}"
     )
 
 
@@ -277,7 +272,7 @@ def _overview(section: Section | None, paired: PairedDataset | None) -> str:
     figure = overview_figure(section, paired)
     return (
         f"<h2>The section</h2><p>{escape(overview_words(section))}</p>"
-        f"{_figure(figure, alt='the stained section, and how much of each spot lies under MSI')}"
+        f"{figure_tag(figure, alt='the stained section, and how much of each spot lies under MSI')}"
     )
 
 
@@ -301,7 +296,7 @@ def _gallery(fair: pd.DataFrame, evaluation: Evaluation) -> str:
             predicted[:, column],
             title=f"{row['label']} · R² {fixed(row['r2'], 2)} · gain {fixed(row['gain'], 2)}{words}",
         )
-        pictures.append(_figure(figure, alt=f"{row['label']}: measured, predicted and residual"))
+        pictures.append(figure_tag(figure, alt=f"{row['label']}: measured, predicted and residual"))
     return (
         "<h2>Ion images: the best, the middle and the worst</h2><p>Every predicted value is out of fold: it comes "
         "from a model that did not see the spot. Measured and predicted share their limits; intensities above the "
@@ -342,7 +337,7 @@ def _ion_table(flat: pd.DataFrame) -> str:
         ]
         first = numbers.pop(0) if "mz" in columns else ""
         rows.append(f"<tr>{first}{''.join(cells)}{''.join(numbers)}</tr>")
-    return f'<table id="ions"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+    return f'<table id="ions" class="sorted"><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
 
 
 def _span(low: float, high: float) -> str:
@@ -372,13 +367,3 @@ def _recipe(recipe: Recipe | None) -> str:
     if recipe is None:
         return ""
     return f"<details><summary>The recipe, to run it again</summary><pre>{escape(recipe.to_yaml())}</pre></details>"
-
-
-def _figure(figure: Figure, caption: str = "", *, alt: str = "") -> str:
-    picture = b64encode(png(figure)).decode("ascii")
-    words = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-    width = round(figure.get_figwidth() * 96)
-    return (
-        f'<figure><img alt="{escape(alt or caption)}" width="{width}" src="data:image/png;base64,{picture}">'
-        f"{words}</figure>"
-    )

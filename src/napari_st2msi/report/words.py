@@ -194,9 +194,9 @@ def methods(evaluation: Evaluation, recipe: Recipe | None) -> list[tuple[str, st
         return [held, ("Baselines without genes", _baselines(evaluation)), scores]
     return [
         ("Pairing", _pairing(recipe)),
-        ("Genes", _genes(recipe)),
-        ("Ions", _ions(recipe)),
-        ("Model", f"{_model(recipe)} {penalties(evaluation)}"),
+        ("Genes", genes_in_words(recipe)),
+        ("Ions", ions_in_words(recipe)),
+        ("Model", f"{model_in_words(recipe)} {penalties(evaluation)}"),
         held,
         ("Baselines without genes", _baselines(evaluation)),
         scores,
@@ -219,7 +219,8 @@ def _pairing(recipe: Recipe) -> str:
     return f"Where pixels were paired with spots, each spot was given {ways[choices.method]}. {least}."
 
 
-def _genes(recipe: Recipe) -> str:
+def genes_in_words(recipe: Recipe) -> str:
+    """Say what models see of the genes."""
     choices, parts = recipe.genes, []
     if choices.min_spots:
         parts.append(f"genes found in fewer than {choices.min_spots} spots were left out")
@@ -285,7 +286,8 @@ def _gene_sets(choices: Genes) -> str:
     return f"the gene sets '{choices.file.name}'" if choices.file else "the bundled gene sets of metabolism"
 
 
-def _ions(recipe: Recipe) -> str:
+def ions_in_words(recipe: Recipe) -> str:
+    """Say how ions were scaled."""
     choices = recipe.ions
     scale = "divided by the spot's total ion current" if choices.normalisation == "tic" else "used as they are"
     log = ", and learned as log(1 + x)" if choices.log1p else ""
@@ -301,7 +303,8 @@ def _ions(recipe: Recipe) -> str:
     return f"Intensities were {scale}{log}.{present} {least}{most}."
 
 
-def _model(recipe: Recipe) -> str:
+def model_in_words(recipe: Recipe) -> str:
+    """Say what the model is."""
     choices = recipe.model
     text = f"'{choices.name}': {_lower(model_class(choices.name).assumes)}"
     if choices.name != "two_stage":

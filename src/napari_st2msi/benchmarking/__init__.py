@@ -1,0 +1,1 @@
+"""Many models on the same spots: every combination of a config, in one leaderboard."""

@@ -1,0 +1,182 @@
+"""Run a benchmark from its config to its tables and report, and read one again."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_st2msi.benchmarking.combinations import Combination
+from napari_st2msi.benchmarking.config import Config
+from napari_st2msi.benchmarking.data import Shelf
+from napari_st2msi.benchmarking.found import (
+    FAILURES,
+    LEADERBOARD,
+    METABOLITES,
+    TIMINGS,
+    Benchmark,
+    read_benchmark,
+)
+from napari_st2msi.benchmarking.plan import Plan, Planned, make_plan
+from napari_st2msi.benchmarking.run import (
+    DONE,
+    FAILED,
+    Outcome,
+    outcome_file,
+    read_outcome,
+    result_folder,
+    run_one,
+    write_outcome,
+)
+from napari_st2msi.benchmarking.store import is_written
+from napari_st2msi.benchmarking.words import write_report
+from napari_st2msi.errors import RecipeProblem
+from napari_st2msi.progress import Progress, check, never
+from napari_st2msi.report.table import write_frame
+
+if TYPE_CHECKING:
+    from napari_st2msi.paired import PairedDataset
+
+__all__ = ["Benchmark", "benchmark", "gather", "read_benchmark"]
+
+
+def benchmark(
+    config: Config | str | Path | Mapping[str, Any],
+    out: str | Path,
+    *,
+    jobs: int = 1,
+    paired: Mapping[str, PairedDataset] | None = None,
+    progress: Progress = Progress(),
+    cancelled: Callable[[], bool] = never,
+    told: Callable[[Combination, Outcome], None] | None = None,
+) -> Benchmark:
+    """Evaluate every combination of a config, and write tables and a report.
+
+    Everything is checked before any work starts. What was done before, with the same data and choices, is not done
+    again: stopped or killed, a benchmark goes on where it was. A combination that fails is listed, and tried again
+    next time.
+
+    Parameters
+    ----------
+    config
+        A `Config`, what it is made of, or its YAML file.
+    out
+        Folder of results: `leaderboard.csv` and `.parquet`, `metabolites.parquet`, `failures.csv`, `timings.csv`,
+        `report.html`, `results` (one folder for each distinct content) and `runs`. It may be that of an earlier run.
+    jobs
+        How many combinations at once, each in a process of its own; 1 runs them in this one.
+    paired
+        Data that are open already, by name, instead of those of the config; needs `jobs` = 1.
+    told
+        Called after each combination, on this thread.
+
+    Raises
+    ------
+    RecipeProblem, FileProblem, DataProblem
+        The config does not fit the data; see `napari_st2msi.benchmarking.plan.make_plan`.
+    Cancelled
+        The user stopped it; what was done is kept.
+
+    Examples
+    --------
+    >>> import napari_st2msi as st2msi
+    >>> found = st2msi.benchmark("benchmark.yaml", "results", jobs=4)                        # doctest: +SKIP
+    >>> found.leaderboard[["model", "protocol", "r2", "gain"]]                               # doctest: +SKIP
+    """
+    if jobs < 1:
+        raise RecipeProblem("Run at least one combination at a time.")
+    if paired and jobs > 1:
+        raise RecipeProblem("Data that are open in this program are evaluated one after the other: choose one at once.")
+    out = Path(out).resolve()
+    config = _config(config)
+    shelf = Shelf(config, paired)
+    plan = make_plan(config, shelf, progress=progress.part(0.0, 0.1), cancelled=cancelled)
+    plan.write(out)
+    todo = _waiting(plan, out)
+    n_all = len(plan.planned)
+    n_done, n_failed = sum(is_written(result_folder(out, each.key)) for each in plan.planned), 0
+
+    def ended(planned: Planned, outcome: Outcome) -> None:
+        nonlocal n_done, n_failed
+        n_done += 1
+        n_failed += outcome.status == FAILED
+        for twin in _twins(plan, planned):
+            write_outcome(out, Outcome(twin.combination.id, twin.key, outcome.status, outcome.message))
+            n_done += 1
+        failed = f", {n_failed:,} failed" if n_failed else ""
+        part(n_done / n_all, f"{n_done:,} of {n_all:,} done{failed}")
+        if told is not None:
+            told(planned.combination, outcome)
+
+    part = progress.part(0.1, 0.9)
+    part(n_done / n_all, f"{n_done:,} of {n_all:,} done")
+    if jobs > 1 and len(todo) > 1:
+        from napari_st2msi.benchmarking.pool import run_in_processes
+
+        run_in_processes(todo, config, out, min(jobs, len(todo)), ended, cancelled)
+    else:
+        for each in todo:
+            check(cancelled)
+            own = _named(part, n_done / n_all, (n_done + 1) / n_all, each.combination.in_words())
+            ended(each, run_one(each, out, shelf, config.threads, progress=own, cancelled=cancelled))
+    return gather(out, shelf=shelf, progress=progress.part(0.9, 1.0), cancelled=cancelled)
+
+
+def gather(
+    out: str | Path,
+    *,
+    shelf: Shelf | None = None,
+    progress: Progress = Progress(),
+    cancelled: Callable[[], bool] = never,
+) -> Benchmark:
+    """Put the results of a benchmark together: tables and the report.
+
+    Raises
+    ------
+    FileProblem
+        The folder holds no benchmark, a result is damaged, or the folder cannot be written.
+    """
+    found = read_benchmark(out, progress=progress.part(0.0, 0.7), cancelled=cancelled)
+    folder = found.folder
+    for suffix in ("csv", "parquet"):
+        write_frame(folder / f"{LEADERBOARD}.{suffix}", found.leaderboard)
+    write_frame(folder / METABOLITES, found.metabolites)
+    write_frame(folder / FAILURES, found.failures)
+    write_frame(folder / TIMINGS, found.timings)
+    progress(0.8, "writing the report")
+    write_report(found)
+    progress(1.0, "done")
+    return found
+
+
+def _config(given: Config | str | Path | Mapping[str, Any]) -> Config:
+    if isinstance(given, Config):
+        return given
+    return Config.of(given) if isinstance(given, Mapping) else Config.read(given)
+
+
+def _waiting(plan: Plan, out: Path) -> list[Planned]:
+    """Return what is to be run, each result once, and forget what was left half done by a process that was killed."""
+    todo: dict[str, Planned] = {}
+    for each in plan.planned:
+        if is_written(result_folder(out, each.key)):
+            run = read_outcome(out, each)
+            if run is None or run.status != DONE:
+                write_outcome(out, Outcome(each.combination.id, each.key, DONE))
+        else:
+            outcome_file(out, each.combination.id).unlink(missing_ok=True)
+            todo.setdefault(each.key, each)
+    for scratch in (out / "results").glob(".*"):
+        shutil.rmtree(scratch, ignore_errors=True)
+    return list(todo.values())
+
+
+def _twins(plan: Plan, planned: Planned) -> list[Planned]:
+    """Return the others whose result is the same."""
+    return [each for each in plan.planned if each.key == planned.key and each != planned]
+
+
+def _named(progress: Progress, start: float, stop: float, name: str) -> Progress:
+    whole = progress.part(start, stop)
+    return Progress(lambda fraction, message: whole(fraction, f"{name}: {message}" if message else name))

@@ -1,0 +1,131 @@
+"""The data of a benchmark, opened as a config says, and a mark of what they hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_st2msi.benchmarking.combinations import Combination, files_of
+from napari_st2msi.benchmarking.config import Config, Data
+from napari_st2msi.errors import St2msiError
+from napari_st2msi.paired import PairedDataset
+from napari_st2msi.progress import Progress, check, never
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from napari_st2msi.section import Section
+
+
+class Shelf:
+    """Opens data when they are first needed, and holds those that were needed last.
+
+    Parameters
+    ----------
+    config
+        Says where they are.
+    paired
+        Data that are open already, by name; they are looked for here first.
+    """
+
+    def __init__(self, config: Config, paired: Mapping[str, PairedDataset] | None = None) -> None:
+        self._config = config
+        self._paired = dict(paired or {})
+        self._sections: tuple[str, list[Section]] = ("", [])
+        self._last: tuple[str, PairedDataset, str] | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """Of all data sets."""
+        return list(self._paired) or [each.name for each in self._config.data]
+
+    def get(
+        self, wanted: Combination, *, progress: Progress = Progress(), cancelled: Callable[[], bool] = never
+    ) -> tuple[PairedDataset, str]:
+        """Return the spots of a combination, with their histology where it asks for it, and their `content`.
+
+        Raises
+        ------
+        St2msiError
+            They cannot be opened, or are not paired; the message names the data.
+        """
+        genes = wanted.recipe.genes.model_dump(mode="json")
+        mark = json.dumps([wanted.data, {k: v for k, v in genes.items() if k.startswith("histology")}])
+        if self._last is None or self._last[0] != mark:
+            check(cancelled)
+            try:
+                paired = self._open(wanted, progress, cancelled)
+            except St2msiError as error:
+                raise type(error)(f"Data '{wanted.data}': {error}") from error
+            self._last = mark, paired, content(paired)
+        return self._last[1], self._last[2]
+
+    def sections(
+        self, name: str, *, progress: Progress = Progress(), cancelled: Callable[[], bool] = never
+    ) -> list[Section]:
+        """Return the opened sections of a data set; none where it was simulated or given as paired spots."""
+        data = next((each for each in self._config.data if each.name == name), None)
+        if name in self._paired or data is None or data.simulate is not None:
+            return []
+        if self._sections[0] != name:
+            self._sections = name, _open_sections(data, self._config, progress, cancelled)
+        return self._sections[1]
+
+    def _open(self, wanted: Combination, progress: Progress, cancelled: Callable[[], bool]) -> PairedDataset:
+        from napari_st2msi.pipeline import paired_dataset
+
+        if wanted.data in self._paired:
+            return self._paired[wanted.data]
+        data = next(each for each in self._config.data if each.name == wanted.data)
+        if data.simulate is not None:
+            from napari_st2msi.io.sample import simulate
+
+            geometry = data.simulate.geometry
+            where = {} if geometry is None else {"geometry": self._config.folder / geometry}
+            return simulate(data.simulate, **where, progress=progress, cancelled=cancelled).paired()
+        sections = self.sections(wanted.data, progress=progress.part(0.0, 0.7), cancelled=cancelled)
+        return paired_dataset(sections, wanted.recipe, progress=progress.part(0.7, 1.0), cancelled=cancelled)
+
+
+def content(paired: PairedDataset) -> str:
+    """Return 32 hexadecimal digits that change with any name, place, value, group or pixel of a data set."""
+    from napari_st2msi.training.fingerprint import fingerprint
+
+    digest = blake2b(fingerprint(paired).encode(), digest_size=16)
+    for table in (paired.genes.obs, paired.ions.obs, paired.ions.var):
+        _add_frame(digest, table)
+    for name in sorted(paired.genes.obsm):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(np.asarray(paired.genes.obsm[name])).tobytes())
+    weights = paired.pixel_weights
+    if weights is not None:
+        for part in (weights.indptr, weights.indices, weights.data):
+            digest.update(np.ascontiguousarray(part).tobytes())
+    return digest.hexdigest()
+
+
+def _add_frame(digest: Any, frame: pd.DataFrame) -> None:
+    for name in sorted(map(str, frame.columns)):
+        digest.update(f"{name}\x01".encode())
+        digest.update("\x00".join(map(str, frame[name])).encode())
+
+
+def _open_sections(data: Data, config: Config, progress: Progress, cancelled: Callable[[], bool]) -> list[Section]:
+    from napari_st2msi.pipeline import open_section
+
+    paths, msi = files_of(data, config.folder)
+    located = {
+        name: config.folder / file
+        for name in ("histology", "mz_table")
+        if (file := getattr(data.opening, name)) is not None
+    }
+    opening = data.opening.model_copy(update=located)
+    sections = []
+    for number, path in enumerate(paths):
+        part = progress.part(number / len(paths), (number + 1) / len(paths))
+        sections.append(open_section(path, msi, opening=opening, progress=part, cancelled=cancelled))
+    return sections

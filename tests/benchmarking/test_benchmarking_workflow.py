@@ -1,0 +1,58 @@
+"""The benchmark through Snakemake, for real."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from napari_st2msi.benchmarking.benchmark import Benchmark
+from tiny_benchmark import tables_of
+
+WORKFLOW = Path(__file__).resolve().parents[2] / "workflow"
+
+
+def snakemake(*arguments: object, config: Path, out: Path) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).with_name("napari-st2msi")
+    command = [sys.executable, "-m", "snakemake", "--snakefile", WORKFLOW / "Snakefile", "--directory", out.parent]
+    command += [*arguments, "--config", f"benchmark={config}", f"out={out}", f"program={program}"]
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def config(done: Benchmark, tmp_path: Path) -> Path:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(done.config.to_yaml())
+    return file
+
+
+def test_tables_are_those_of_one_computer(done: Benchmark, config: Path, tmp_path: Path) -> None:
+    local = ("--profile", WORKFLOW / "profiles" / "local", "--cores", 2)
+    ran = snakemake(*local, config=config, out=tmp_path / "out")
+    assert ran.returncode == 0, ran.stderr
+    assert tables_of(tmp_path / "out") == tables_of(done.folder)
+    assert (tmp_path / "out" / "report.html").is_file()
+    again = snakemake(*local, "--dry-run", config=config, out=tmp_path / "out")
+    assert "Nothing to be done" in again.stdout + again.stderr
+
+
+def test_networks_go_where_gpus_are(config: Path, tmp_path: Path) -> None:
+    config.write_text(config.read_text().replace("- name: coordinates", "- name: mlp"))
+    asked = snakemake("--profile", WORKFLOW / "profiles" / "gpu", "--dry-run", config=config, out=tmp_path / "out")
+    assert asked.returncode == 0, asked.stderr
+    rules = {text.split(":")[0]: text for text in (asked.stdout + asked.stderr).split("\nrule ")}
+    assert "gres=gpu:1" in rules["run_network"]
+    assert "run=brain.mlp.recipe.random.0" in rules["run_network"]
+    assert "gres" not in rules["run"]
+    assert "mem_mb=16000" in rules["run_network"]
+    assert "mem_mb=8000" in rules["run"]
+
+
+def test_a_bad_config_is_refused_in_words(config: Path, tmp_path: Path) -> None:
+    config.write_text(config.read_text().replace("- name: ridge", "- name: rigde"))
+    asked = snakemake("--cores", 1, config=config, out=tmp_path / "out")
+    assert asked.returncode != 0
+    assert "There is no model 'rigde'" in asked.stderr + asked.stdout
+    assert not (tmp_path / "out").exists()
