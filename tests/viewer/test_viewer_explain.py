@@ -142,6 +142,35 @@ def test_a_key_turns_to_the_genes_and_back(dock, page):
     assert dock.pages.currentWidget() is page
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_picture_asked_for_by_its_key_is_shown_on_the_page_of_pictures(dock, page, number):
+    click_tab(dock, number)
+    dock.keys._presses["P"]()
+    assert dock.pages.currentWidget() is dock.ions
+    assert visible(dock) == ["predicted · m/z 100.0000"]
+
+
+def test_side_by_side_the_key_of_a_picture_brings_it_and_takes_none_away(dock, page):
+    click_tab(dock, 0)
+    dock.ions.toggle_grid()
+    click_tab(dock, 1)
+    dock.keys._presses["P"]()
+    assert dock.pages.currentWidget() is dock.ions
+    assert "predicted · m/z 100.0000" in visible(dock)
+
+
+def test_what_is_painted_has_the_font_of_the_dock(dock, page):
+    from napari.settings import get_settings
+
+    painted = (page.bars, page.comparison.heatmap, page.colour_bar.strip)
+    heights = []
+    for size in (9, 13):
+        get_settings().appearance.font_size = size
+        assert {part.font().pointSize() for part in painted} == {size}
+        heights.append(page.bars.sizeHint().height())
+    assert heights[1] > heights[0]
+
+
 def test_the_checks_are_shown_beside(page):
     assert "random ones" in page.checked.text()
     x, y = page.deletion._top.getData()

@@ -260,6 +260,14 @@ def test_space_held_blinks_and_released_shows_what_was_there(full):
     assert not full.pictures.layer("predicted").visible
 
 
+def test_pictures_put_away_do_not_blink(full):
+    full.pictures.put_away()
+    seen = shown(full)
+    for held in (True, False):
+        assert not full.pictures.blink(held)
+        assert shown(full) == seen
+
+
 def test_space_is_naparis_while_somebody_paints(full):
     labels = full.viewer.add_labels(np.zeros((4, 4), dtype=int))
     labels.mode = "paint"

@@ -279,7 +279,8 @@ class Pictures:
         """Show predicted for measured, or measured for predicted, while `other`; tell whether it could."""
         pair = ("measured", "predicted")
         layers = [self.layer(picture) for picture in pair]  # type: ignore[arg-type]
-        if self.grid or self.front not in pair or None in layers or "predicted" not in self.available:
+        shown = not self._away and not self.grid and self.front in pair
+        if not shown or None in layers or "predicted" not in self.available:
             return False
         with self._by_ourselves():
             for picture, layer in zip(pair, layers, strict=True):

@@ -51,7 +51,7 @@ class ExploreDock(Dock):
             {
                 "Up": partial(self.ions.table.step, -1),
                 "Down": partial(self.ions.table.step, 1),
-                **{letter: partial(self.ions.show_picture, picture) for picture, letter in LETTERS.items()},
+                **{letter: partial(self.pages.show_picture, picture) for picture, letter in LETTERS.items()},
                 "A": self.pages.toggle_genes,
                 "G": self.ions.toggle_grid,
                 "F": self._toggle_favourite,

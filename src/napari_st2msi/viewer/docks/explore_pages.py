@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from qtpy.QtWidgets import QTabWidget, QWidget
+from qtpy.QtWidgets import QTabWidget
 
 from napari_st2msi.viewer.docks.explore_change import ChangePage
 from napari_st2msi.viewer.docks.explore_genes import GenesPage
+from napari_st2msi.viewer.docks.explore_ions import IonsPage
 from napari_st2msi.viewer.explore_source import Gathered
 from napari_st2msi.viewer.parts.dock import Dock
-from napari_st2msi.viewer.pictures import Pictures
+from napari_st2msi.viewer.pictures import Picture, Pictures
 
 
 class Pages(QTabWidget):
@@ -26,7 +27,7 @@ class Pages(QTabWidget):
         The layers of that page.
     """
 
-    def __init__(self, dock: Dock, ions: QWidget, pictures: Pictures) -> None:
+    def __init__(self, dock: Dock, ions: IonsPage, pictures: Pictures) -> None:
         super().__init__()
         self.ions, self.genes, self.change = ions, GenesPage(dock), ChangePage(dock)
         self._pictures = pictures
@@ -53,6 +54,15 @@ class Pages(QTabWidget):
     def toggle_genes(self) -> None:
         """Turn to the genes behind the ion, or back to the ions."""
         self.setCurrentWidget(self.genes if self.currentWidget() is self.ions else self.ions)
+
+    def show_picture(self, picture: Picture) -> None:
+        """Show a picture of the ion, on the page that it belongs to; there, as its button does."""
+        if self.currentWidget() is self.ions:
+            self.ions.show_picture(picture)
+            return
+        self.setCurrentWidget(self.ions)
+        if not self.ions.buttons[picture].isChecked():
+            self.ions.show_picture(picture)
 
     def _on_page(self, number: int) -> None:
         front = self.widget(number)

@@ -65,6 +65,7 @@ def stylesheet(look: Look) -> str:
     return f"""
     QLabel, QPushButton, QLineEdit, QComboBox, QAbstractSpinBox, QCheckBox, QRadioButton, QTableView,
     QHeaderView::section, QPlainTextEdit {{ font-size: {look.font_pt}pt; }}
+    Bars, Heatmap, _Strip {{ font-size: {look.font_pt - 1}pt; }}
     QLabel[role="note"], QPlainTextEdit[role="details"] {{ font-size: {look.font_pt - 1}pt; }}
     QLabel[role="note"] {{ color: {look.muted}; }}
     QLabel[role="complaint"] {{ color: {look.error}; }}
