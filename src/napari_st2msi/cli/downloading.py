@@ -12,7 +12,7 @@ import typer
 from napari_st2msi.cli.console import Run, written
 from napari_st2msi.errors import FileProblem
 from napari_st2msi.io.public.catalogue import CATALOGUE, PublicData
-from napari_st2msi.io.public.records import Record, RemoteFile
+from napari_st2msi.io.public.records import Record, RemoteFile, in_bytes
 from napari_st2msi.progress import Cancelled
 
 #: Bytes above which a download waits for a yes.
@@ -107,14 +107,6 @@ def _lines(record: Record, files: Sequence[RemoteFile], what: str) -> dict[str, 
         "cite": record.data.paper,
         what: "\n".join([*sizes[:30], *more, f"together {in_bytes(sum(file.size for file in files))}"]),
     }
-
-
-def in_bytes(size: int) -> str:
-    """Return a size as people read it."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= scale:
-            return f"{size / scale:.3g} {unit}"
-    return f"{size} bytes"
 
 
 def _ask(size: int, run: Run) -> None:

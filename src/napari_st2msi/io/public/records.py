@@ -119,6 +119,14 @@ def safe_name(name: str) -> str:
     return str(path)
 
 
+def in_bytes(size: int) -> str:
+    """Return a size as people read it."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= scale:
+            return f"{size / scale:.3g} {unit}"
+    return f"{size} bytes"
+
+
 def connect() -> requests.Session:
     """Return a session with the name of this program."""
     import requests

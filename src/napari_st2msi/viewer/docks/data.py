@@ -19,6 +19,7 @@ from napari_st2msi.viewer import overlays
 from napari_st2msi.viewer.docks.data_found import FoundView, RolesView, work_in_words
 from napari_st2msi.viewer.docks.data_open import OpenView, Request, opening_for_roles
 from napari_st2msi.viewer.docks.data_opened import Opened, open_request, open_sample
+from napari_st2msi.viewer.docks.data_public import PublicDownloads
 from napari_st2msi.viewer.docks.data_steps import (
     PairView,
     RegisterView,
@@ -69,6 +70,8 @@ class DataDock(Dock):
 
         self.open_view.changed.connect(self._refresh)
         self.open_view.sample_chosen.connect(self.open_sample)
+        self.public = PublicDownloads(self, self._on_downloaded)
+        self.open_view.public_chosen.connect(self.public.look_up)
         self.found_view.save_pressed.connect(self.save)
         self.found_view.save_as_pressed.connect(self.ask_where_to_save)
         self.found_view.close_pressed.connect(self.close_section)
@@ -145,6 +148,12 @@ class DataDock(Dock):
     def open_sample(self, name: str) -> None:
         """Simulate a sample and open its sections."""
         self._start(f"Simulating {name}", partial(open_sample, name), partial(self._on_opened, None))
+
+    def _on_downloaded(self, sections: Sequence[Path]) -> None:
+        """Put the first section that was downloaded where it can be opened."""
+        self.open_group.expand()
+        self.open_view.take(sections[:1])
+        self._refresh()
 
     def _reopen(self, roles: dict[str, str | None]) -> None:
         """Open the section again with other roles."""

@@ -11,6 +11,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QMenu, QVBoxLayout, QWidget
 
 from napari_st2msi.io.opening import Opening
+from napari_st2msi.io.public.catalogue import CATALOGUE
 from napari_st2msi.io.sample import SAMPLES
 from napari_st2msi.viewer.parts.buttons import flat
 from napari_st2msi.viewer.parts.dock import form
@@ -52,6 +53,8 @@ class OpenView(QWidget):
     changed = Signal()
     #: A sample was chosen; carries its name in the menu.
     sample_chosen = Signal(str)
+    #: Public data were chosen; carries their name in the catalogue.
+    public_chosen = Signal(str)
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,10 +71,15 @@ class OpenView(QWidget):
             row.setAccessibleName(title)
             row.edit.setToolTip(hint)
             row.changed.connect(self._on_path)
-        self.samples = flat("Open a sample", "A simulated section with known truth, to try things on.")
+        self.samples = flat("Open a sample", "A simulated section with known truth, to try things on; or public data.")
         menu = QMenu(self.samples)
         for name in SAMPLES:
             menu.addAction(name, lambda name=name: self.sample_chosen.emit(name))
+        public = menu.addMenu("Public data")
+        for data in CATALOGUE.values():
+            action = public.addAction(data.title, lambda name=data.name: self.public_chosen.emit(name))
+            action.setToolTip(data.about)
+        public.setToolTipsVisible(True)
         self.samples.setMenu(menu)
         below = QHBoxLayout()
         below.addWidget(self.samples)
