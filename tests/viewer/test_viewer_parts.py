@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QApplication, QSpinBox
 
 from napari_st2msi.errors import DataProblem
 from napari_st2msi.viewer.jobs import Job
+from napari_st2msi.viewer.parts.buttons import ButtonRow, flat
 from napari_st2msi.viewer.parts.colour_bar import ColourBar, short
 from napari_st2msi.viewer.parts.dock import Dock, form
 from napari_st2msi.viewer.parts.empty import EmptyState
@@ -266,3 +267,19 @@ def test_an_empty_state_has_a_button_only_where_something_can_be_pressed(qtbot):
     pressed.assert_called_once()
     empty.say("Nothing to do.")
     assert not empty.button.isVisible()
+
+
+def test_buttons_wrap_where_there_is_no_room(qtbot):
+    buttons = [flat(f"button {number}") for number in range(4)]
+    row = ButtonRow(*buttons)
+    qtbot.addWidget(row)
+    row.show()
+    line = row.sizeHint()
+    row.resize(line)
+    assert len({button.y() for button in buttons}) == 1
+    row.resize(line.width() // 2, line.height())
+    assert row.minimumHeight() >= 2 * line.height()
+    assert all(button.geometry().right() <= row.width() for button in buttons)
+    for button in buttons[1:]:
+        button.hide()
+    qtbot.waitUntil(lambda: row.minimumHeight() == line.height())

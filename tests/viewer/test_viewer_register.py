@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.layers import Image
+from napari.settings import get_settings
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtGui import QColor, QImage
 from qtpy.QtWidgets import QWidget
@@ -717,3 +718,22 @@ def test_turning_a_canvas_moves_no_click(start: Callable[[Section], Hand], bare:
     assert pair.fixed is not None
     middle = hand.canvas("fixed").rect().center()
     assert (hand.at("fixed", pair.fixed) - middle).manhattanLength() < 4
+
+
+def test_nothing_is_wider_than_the_narrowest_dock(
+    qtbot: Any, window: Any, start: Callable[[Section], Hand], zarr: Path
+) -> None:
+    dock = start(pipeline.open_section(zarr)).dock
+    dock.automatic.card.show()
+    for group in dock.groups:
+        group.expand()
+    for size in (9, 10, 13):
+        get_settings().appearance.font_size = size
+        window.window._qt_window.resizeDocks([dock.parent()], [320], Qt.Orientation.Horizontal)
+        qtbot.waitUntil(lambda: dock.width() == 320)
+        qtbot.waitUntil(lambda: dock.scroll.widget().width() <= dock.scroll.viewport().width())
+        # Columns that find no room give way, and none is left half seen.
+        for table in (dock.landmarks.table, dock.transform.table):
+            qtbot.waitUntil(lambda table=table: table.horizontalHeader().length() <= table.viewport().width())
+    assert dock.landmarks.table.isColumnHidden(4)
+    assert not dock.landmarks.table.isColumnHidden(3)

@@ -102,3 +102,16 @@ def test_candidates_show_which_was_chosen_and_why_not_the_others(qtbot: Any, reg
     for row, one in enumerate(registration.candidates):
         hint = model.data(model.index(row, 0), Qt.ItemDataRole.ToolTipRole)
         assert hint == ("This one is used." if one.chosen else one.why_not)
+
+
+def test_a_narrow_table_keeps_what_decides(qtbot: Any, table: LandmarkTable) -> None:
+    table.show()
+    beside = table.width() - table.viewport().width()
+    residual, influence = table.columnWidth(2), table.columnWidth(4)
+    least = beside + 45 + sum(table.columnWidth(place) for place in (1, 3, 5))
+    for width, hidden in ((900, []), (least + residual + influence // 2, [4]), (least + residual // 2, [2, 4])):
+        table.resize(width, table.height())
+        assert [place for place in range(6) if table.isColumnHidden(place)] == hidden
+    hint = table.landmarks.data(table.landmarks.index(0, 0), Qt.ItemDataRole.ToolTipRole)
+    assert "Residual" in hint
+    assert "influence" in hint

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_st2msi import pipeline
 from napari_st2msi.registration.registration import Registration
@@ -14,7 +14,7 @@ from napari_st2msi.section import Section
 from napari_st2msi.viewer.docks.register_context import RegisterContext
 from napari_st2msi.viewer.docks.register_proposal import ProposalCard
 from napari_st2msi.viewer.jobs import Job, Jobs
-from napari_st2msi.viewer.parts.buttons import flat
+from napari_st2msi.viewer.parts.buttons import ButtonRow, flat
 from napari_st2msi.viewer.parts.dock import form
 from napari_st2msi.viewer.parts.fields import ChoiceField
 from napari_st2msi.viewer.parts.live_curve import LiveCurve
@@ -72,15 +72,11 @@ class AutomaticPanel(QWidget):
         self.card = ProposalCard()
         rows, fields = form()
         fields.addRow("Transform", self.refine)
-        buttons = QHBoxLayout()
-        for button in (self.find_button, self.refine_button):
-            buttons.addWidget(button)
-        buttons.addStretch()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 4)
         layout.setSpacing(4)
         layout.addWidget(rows)
-        layout.addLayout(buttons)
+        layout.addWidget(ButtonRow(self.find_button, self.refine_button))
         for part in (self.note, self.run_bar, self.curve, self.card):
             layout.addWidget(part)
         self.set_look(look_of(context.left))

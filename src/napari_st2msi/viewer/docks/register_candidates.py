@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
-from qtpy.QtGui import QFontMetrics
+from qtpy.QtGui import QFontMetrics, QResizeEvent
 from qtpy.QtWidgets import QAbstractItemView, QTableView, QWidget
 
 from napari_st2msi.registration.registration import Candidate
@@ -19,6 +20,8 @@ _TRIED = (
     ("Mean\nµm", "Left-out error, mean: the smallest is chosen"),
     ("Max\nµm", "Left-out error, maximum"),
 )
+#: Columns that give way in a narrow dock: what flatters first; what decides stays.
+_LEAST = (1, 4, 2)
 
 
 class TitledModel(QAbstractTableModel):
@@ -91,6 +94,7 @@ class CandidateTable(QTableView):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.candidates = CandidateModel(self)
+        self._name = 0  # the width that the longest name needs
         self.setModel(self.candidates)
         dress(self)
         self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
@@ -100,19 +104,43 @@ class CandidateTable(QTableView):
     def set_candidates(self, candidates: tuple[Candidate, ...]) -> None:
         """Show other candidates."""
         self.candidates.set_candidates(candidates)
-        metrics = self.fontMetrics()
+        self.fit_columns()
+
+    def fit_columns(self) -> None:
+        """Give columns the width of their words at the current font size, and rows their height."""
+        model, metrics = self.candidates, self.fontMetrics()
+        n = model.rowCount()
         height = metrics.height() + 8
         self.horizontalHeader().setFixedHeight(2 * metrics.height() + 12)
         self.verticalHeader().setDefaultSectionSize(height)
-        for place, (title, _) in enumerate(_TRIED[1:], start=1):
+        for place, (title, _) in enumerate(_TRIED):
             self.setColumnWidth(place, width(metrics, title))
         self.horizontalHeader().setSectionResizeMode(0, self.horizontalHeader().ResizeMode.Stretch)
-        self.setFixedHeight(head(self) + height * len(candidates))
+        self.setFixedHeight(head(self) + height * n)
+        self._name = max((width(metrics, model.data(model.index(row, 0))) for row in range(n)), default=0)
+        make_room(self, self._name, _LEAST)
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Show the columns that there is room for."""
+        super().resizeEvent(event)
+        make_room(self, self._name, _LEAST)
 
 
 def width(metrics: QFontMetrics, title: str) -> int:
     """Return the width of a column whose title is written in as many lines as it has."""
     return max(metrics.horizontalAdvance(line) for line in title.split("\n")) + 10
+
+
+def make_room(table: QTableView, first: int, least: Sequence[int]) -> None:
+    """Hide columns, in the order of `least`, until the others fit beside a first column of `first` pixels."""
+    metrics, model = table.fontMetrics(), table.model()
+    titles = [str(model.headerData(place, Qt.Orientation.Horizontal)) for place in range(model.columnCount())]
+    needed = first + sum(width(metrics, title) for title in titles[1:])
+    for place in least:
+        hidden = needed > table.viewport().width()
+        table.setColumnHidden(place, hidden)
+        if hidden:
+            needed -= width(metrics, titles[place])
 
 
 def head(table: QTableView) -> int:

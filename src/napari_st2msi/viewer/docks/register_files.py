@@ -10,7 +10,7 @@ from typing import Any
 from napari.utils.history import get_open_history, get_save_history, update_open_history, update_save_history
 from qtpy.QtCore import QEvent, QObject, Signal
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from napari_st2msi.progress import Progress, never
 from napari_st2msi.registration import displacement
@@ -19,7 +19,7 @@ from napari_st2msi.registration.landmarks import Landmarks
 from napari_st2msi.section import Section
 from napari_st2msi.viewer.docks.register_context import RegisterContext
 from napari_st2msi.viewer.jobs import Job, Jobs
-from napari_st2msi.viewer.parts.buttons import flat
+from napari_st2msi.viewer.parts.buttons import ButtonRow, flat
 from napari_st2msi.viewer.parts.words import Words
 
 _ENDINGS = {"json": ".json", "elastix": ".txt", "spatialdata": ".zarr"}
@@ -55,14 +55,10 @@ class FilesPanel(QWidget):
         _menu(self.export_button, {f"{words}…": partial(self.ask_where, key) for key, words in FORMATS.items()})
         self.field_button.clicked.connect(self.ask_where_to_field)
         self.note = Words(_HINT, role="note")
-        row = QHBoxLayout()
-        for button in (self.import_button, self.export_button, self.field_button):
-            row.addWidget(button)
-        row.addStretch()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 4)
         layout.setSpacing(4)
-        layout.addLayout(row)
+        layout.addWidget(ButtonRow(self.import_button, self.export_button, self.field_button))
         layout.addWidget(self.note)
 
         self.jobs.done.connect(self._on_done)

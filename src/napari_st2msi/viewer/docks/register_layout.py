@@ -80,6 +80,7 @@ class RegisterLayout(Dock):
             self.canvases.right.theme = self.viewer.theme
             self.automatic.set_look(look)
             self.landmarks.table.fit_columns()
+            self.transform.table.fit_columns()
 
     def name_sides(self) -> None:
         """Call the sides what they are in the section at hand."""

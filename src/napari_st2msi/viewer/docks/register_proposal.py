@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFrame, QPushButton, QVBoxLayout, QWidget
 
 from napari_st2msi.registration.landmarks import Landmarks
 from napari_st2msi.registration.registration import Registration
-from napari_st2msi.viewer.parts.buttons import flat
+from napari_st2msi.viewer.parts.buttons import ButtonRow, flat
 from napari_st2msi.viewer.parts.style import restyle
 from napari_st2msi.viewer.parts.words import Words
 
@@ -30,16 +30,12 @@ class ProposalCard(QFrame):
         self.use_button = QPushButton("Use it")
         self.discard_button = flat("Discard", "Go back to the registration from before")
         self.show_button = flat("Show again", "Something else is seen now, because landmarks changed")
-        buttons = QHBoxLayout()
-        for button in (self.use_button, self.discard_button, self.show_button):
-            buttons.addWidget(button)
-        buttons.addStretch()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(8, 6, 6, 6)
         layout.setSpacing(4)
         for words in (self.title, self.facts, self.reasons):
             layout.addWidget(words)
-        layout.addLayout(buttons)
+        layout.addWidget(ButtonRow(self.use_button, self.discard_button, self.show_button))
         self.use_button.clicked.connect(self.used)
         self.discard_button.clicked.connect(self.discarded)
         self.show_button.clicked.connect(self.show_pressed)

@@ -9,12 +9,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QModelIndex, Qt, Signal
-from qtpy.QtGui import QBrush, QColor, QIcon, QKeyEvent, QPainter, QPixmap
+from qtpy.QtGui import QBrush, QColor, QIcon, QKeyEvent, QPainter, QPixmap, QResizeEvent
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from napari_st2msi.errors import DataProblem
 from napari_st2msi.registration.registration import Registration
-from napari_st2msi.viewer.docks.register_candidates import TitledModel, dress, head, um, width
+from napari_st2msi.viewer.docks.register_candidates import TitledModel, dress, head, make_room, um, width
 from napari_st2msi.viewer.landmark_editor import LandmarkEditor
 from napari_st2msi.viewer.landmark_pairs import SIDES, Pair, Side
 
@@ -35,6 +35,9 @@ _COLUMNS = (
     ("Influence\nµm", "How far the MSI moves, at most, when it is left out"),
     ("Tier", "By the left-out error. " + "; ".join(f"{tier}: {words}" for tier, (_, words) in TIERS.items())),
 )
+
+#: Columns that give way in a narrow dock, the one that is missed least first; tips of rows say what they held.
+_LEAST = (_INFLUENCE, _RESIDUAL)
 
 
 def tier_of(error_um: float, pixel_um: float | None) -> Tier | None:
@@ -230,9 +233,7 @@ class LandmarkTable(QTableView):
     def set_rows(self, rows: list[Row]) -> None:
         """Show other landmarks or errors."""
         self.landmarks.set_rows(rows)
-        # Ten rows at once, then it scrolls.
-        height = self.verticalHeader().defaultSectionSize()
-        self.setFixedHeight(head(self) + height * min(max(len(rows), 3), 10))
+        self._fit_height()
 
     def show_landmark(self, id: str | None) -> None:
         """Mark a landmark, without announcing it."""
@@ -254,6 +255,22 @@ class LandmarkTable(QTableView):
         # Names take what room there is: a scroll bar must not push the tier out of sight.
         self.horizontalHeader().setMinimumSectionSize(width(metrics, "00"))
         self.horizontalHeader().setSectionResizeMode(_ID, QHeaderView.ResizeMode.Stretch)
+        self._fit_height()
+        self._make_room()
+
+    def _fit_height(self) -> None:
+        # Ten rows at once, then it scrolls.
+        rows = min(max(self.landmarks.rowCount(), 3), 10)
+        self.setFixedHeight(head(self) + rows * self.verticalHeader().defaultSectionSize())
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Show the columns that there is room for."""
+        super().resizeEvent(event)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        # A name of two digits beside its marker.
+        make_room(self, self.iconSize().width() + width(self.fontMetrics(), "00"), _LEAST)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Leave letters to the keys of the dock; a table would search with them."""
@@ -312,13 +329,19 @@ def _words(row: Row, column: int) -> str:
 
 
 def _hint(row: Row) -> str:
+    errors = f"Residual {um(row.residual_um)} µm, influence {um(row.influence_um)} µm."
+    known = np.isfinite(row.residual_um)
+    return " ".join(part for part in (_advice(row), errors if known else "") if part)
+
+
+def _advice(row: Row) -> str:
     if row.outlier:
         return "The other landmarks speak against this one: look whether it was misplaced, or disable it (E)."
     if row.pair.predicted:
         return "Drag the hollow marker to where it belongs, or click it to accept it."
     if row.lacks:
         return "Select it and click where it belongs."
-    return "" if row.tier is None else f"{row.tier}: {TIERS[row.tier][1]}"
+    return "" if row.tier is None else f"{row.tier}: {TIERS[row.tier][1]}."
 
 
 def _number(row: Row, column: int) -> float:

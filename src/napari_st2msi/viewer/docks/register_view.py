@@ -7,7 +7,7 @@ from datetime import datetime
 
 import numpy as np
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QPushButton, QToolButton, QVBoxLayout, QWidget
 
 from napari_st2msi.registration.registration import Candidate, Registration
 from napari_st2msi.registration.transforms import POINT_TRANSFORMS
@@ -18,7 +18,7 @@ from napari_st2msi.viewer.docks.register_table import LandmarkTable, Row
 from napari_st2msi.viewer.docks.register_work import Choices
 from napari_st2msi.viewer.landmark_editor import LandmarkEditor
 from napari_st2msi.viewer.landmark_pairs import SIDES, Pair, Side
-from napari_st2msi.viewer.parts.buttons import flat
+from napari_st2msi.viewer.parts.buttons import ButtonRow, flat
 from napari_st2msi.viewer.parts.dock import Level, form
 from napari_st2msi.viewer.parts.fields import ChoiceField
 from napari_st2msi.viewer.parts.words import Words
@@ -42,19 +42,13 @@ class LandmarksView(QWidget):
         self.redo = _small("↷", "Redo", "Ctrl+Shift+Z")
         self.disable = _small("Disable", "Leave the selected landmark out of the fit, or use it again", "E")
         self.delete = _small("Delete", "Delete the selected landmark", "Del")
-        tools = QHBoxLayout()
-        tools.setSpacing(4)
-        tools.addWidget(self.add)
-        for button in (self.undo, self.redo, self.disable, self.delete):
-            tools.addWidget(button)
-        tools.addStretch()
         self.hint = Words()
         self.table = LandmarkTable(editor)
         self.result = Words(role="note")
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 4)
         layout.setSpacing(4)
-        layout.addLayout(tools)
+        layout.addWidget(ButtonRow(self.add, self.undo, self.redo, self.disable, self.delete))
         layout.addWidget(self.hint)
         layout.addWidget(self.table)
         layout.addWidget(self.result)
@@ -229,6 +223,4 @@ def _um(value: float) -> str:
 def _small(text: str, tip: str, key: str) -> QPushButton:
     button = flat(text, f"{tip} ({key})")
     button.setAccessibleName(tip)
-    if len(text) == 1:
-        button.setFixedWidth(2 * button.fontMetrics().height())
     return button

@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from qtpy.QtCore import QTimer, Signal
-from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtGui import QResizeEvent
+from qtpy.QtWidgets import QBoxLayout, QVBoxLayout, QWidget
 
 from napari_st2msi.ions import ion_frame
 from napari_st2msi.registration.views import View, msi_views, st_views
@@ -14,7 +15,7 @@ from napari_st2msi.viewer.docks.register_context import RegisterContext
 from napari_st2msi.viewer.docks.register_picture import Drawn, Picture, Side, draw
 from napari_st2msi.viewer.docks.register_turn import Turn, set_turn, turn_of
 from napari_st2msi.viewer.jobs import Job, Jobs
-from napari_st2msi.viewer.parts.buttons import flat
+from napari_st2msi.viewer.parts.buttons import ButtonRow, flat
 from napari_st2msi.viewer.parts.fields import ChoiceField
 from napari_st2msi.viewer.parts.search_edit import SearchEdit
 from napari_st2msi.viewer.parts.words import Words
@@ -34,6 +35,8 @@ WORDS = {
 _NAMED = {"gene": "Type a gene", "ion": "Type an m/z or a name"}
 #: Work shorter than this is not worth words that would only flicker.
 _PATIENCE_MS = 300
+#: Letters of a choice that should be seen, its arrow included.
+_READABLE = 14
 
 
 class ViewsPanel(QWidget):
@@ -78,17 +81,16 @@ class ViewsPanel(QWidget):
             strict=True,
         ):
             button.setAccessibleName(words)
-            button.setFixedWidth(2 * button.fontMetrics().height())
         self.note = Words(role="note")
-        row = QHBoxLayout()
-        row.setSpacing(4)
-        row.addWidget(self.choice, 1)
-        for button in (self.left_button, self.right_button, self.mirror_button, self.fit_button):
-            row.addWidget(button)
+        self._buttons = ButtonRow(self.left_button, self.right_button, self.mirror_button, self.fit_button)
+        self._row = QBoxLayout(QBoxLayout.Direction.LeftToRight)
+        self._row.setSpacing(4)
+        self._row.addWidget(self.choice, 1)
+        self._row.addWidget(self._buttons)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 4)
         layout.setSpacing(4)
-        layout.addLayout(row)
+        layout.addLayout(self._row)
         layout.addWidget(self.names)
         layout.addWidget(self.note)
         self._slow = QTimer(self)
@@ -110,6 +112,13 @@ class ViewsPanel(QWidget):
         self._on_section(context.section)
         if context.shown:
             self._on_shown(True)
+
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Put the buttons below the choice where its words would be cut beside them."""
+        super().resizeEvent(event)
+        beside = self._buttons.sizeHint().width() + _READABLE * self.fontMetrics().averageCharWidth()
+        directions = QBoxLayout.Direction
+        self._row.setDirection(directions.LeftToRight if beside <= self.width() else directions.TopToBottom)
 
     # -- what is shown --------------------------------------------------------------------------
 

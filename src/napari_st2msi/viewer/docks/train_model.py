@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari.utils.history import get_open_history, get_save_history, update_open_history
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from napari_st2msi.section import Section
 from napari_st2msi.viewer.docks import train_work
 from napari_st2msi.viewer.docks.saving import say_saved
 from napari_st2msi.viewer.jobs import Job
-from napari_st2msi.viewer.parts.buttons import flat
+from napari_st2msi.viewer.parts.buttons import ButtonRow, flat
 from napari_st2msi.viewer.parts.choice_words import words_for
 from napari_st2msi.viewer.parts.dock import Dock
 from napari_st2msi.viewer.parts.open_dock import open_dock
@@ -47,15 +47,11 @@ class ModelPart(QWidget):
         self.load_button = flat("Load…", "Load a model folder that was saved before")
         self.save_button = flat("Save…", "Write the model, its recipe and its scores as a folder")
         self.predict_button = flat("Predict", "Predict the ions of the section looked at with this model")
-        buttons = QHBoxLayout()
-        for button in (self.load_button, self.save_button, self.predict_button):
-            buttons.addWidget(button)
-        buttons.addStretch()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 4)
         layout.setSpacing(4)
         layout.addWidget(self.label)
-        layout.addLayout(buttons)
+        layout.addWidget(ButtonRow(self.load_button, self.save_button, self.predict_button))
         self.load_button.clicked.connect(self.ask_which)
         self.save_button.clicked.connect(self.ask_where)
         self.predict_button.clicked.connect(self.predict)
