@@ -234,6 +234,46 @@ def test_a_cluster_of_the_data_may_be_chosen(dock, page, qtbot, trained):
     assert page.bars.keys[0] == means.abs().idxmax()
 
 
+@pytest.fixture(scope="module")
+def clustered() -> Any:
+    recipe = {"model": {"name": "ridge"}, "genes": {"n_components": 20, "signature_mask": "yes", "n_clusters": 3}}
+    return pipeline.train(DATA, Recipe.model_validate(recipe))
+
+
+def test_clusters_that_the_model_knows_may_be_chosen_on_both_pages(dock, page, qtbot, trained, clustered):
+    dock.state.set_model(clustered)
+    spots = page.spots
+    qtbot.waitUntil(lambda: spots.kind.findData("cluster") >= 0)
+    settle(dock, qtbot)
+    signatures = clustered.predictor.design_.signatures_
+    which = signatures.assign(dock.state.section.st)
+    offered = [spots.cluster.box.itemData(number) for number in range(spots.cluster.box.count())]
+    names = np.array(signatures.clusters_)
+    assert [name for _, name in offered] == sorted(set(names[which]))
+    assert len(offered) > 1
+    spots.kind.setCurrentIndex(spots.kind.findData("cluster"))
+    spots.cluster.set_value(offered[1])
+    spots._on_kind(3)
+    np.testing.assert_array_equal(spots.mask(), names[which] == offered[1][1])
+    assert f"model's cluster {offered[1][1]}" in page.unit.text()
+    assert dock.pages.change.spots.kind.findData("cluster") >= 0
+    # Another model knows none: all spots again.
+    dock.state.set_model(trained)
+    qtbot.waitUntil(lambda: spots.kind.findData("cluster") < 0)
+    assert spots.mask() is None
+    assert dock.pages.change.spots.kind.findData("cluster") < 0
+
+
+def test_a_column_chosen_stays_when_the_clusters_of_the_model_come(page):
+    page.spots.section.st.obs["leiden"] = pd.Categorical(["a"] * 60 + ["b"] * 40)
+    page.spots.set_learned(np.array(["0", "1"] * 50))
+    page.spots.kind.setCurrentIndex(page.spots.kind.findData("cluster"))
+    page.spots.cluster.set_value(("leiden", "b"))
+    page.spots.set_learned(np.array(["x", "y"] * 50))
+    assert page.spots.cluster.value() == ("leiden", "b")
+    assert int(page.spots.mask().sum()) == 40
+
+
 def test_columns_that_are_no_clusters_are_not_offered():
     names = [f"s{number}" for number in range(100)]
     obs = pd.DataFrame({"barcode": names, "same": "x", "number": range(100), "part": pd.Categorical(["u", "v"] * 50)})

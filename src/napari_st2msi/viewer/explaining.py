@@ -28,6 +28,8 @@ from napari_st2msi.training.folder import TrainedModel
 if TYPE_CHECKING:
     from anndata import AnnData
 
+    from napari_st2msi.features.signatures import Signatures
+
 # Spots × genes that are kept of one ion: 240 MB a band.
 _MOST = 60_000_000
 
@@ -165,6 +167,27 @@ def compare_attention(
     return mean_attention(
         model.predictor, genes, ions, spots=spots, progress=progress.part(0.05, 1), cancelled=cancelled
     )
+
+
+def has_clusters(model: TrainedModel) -> bool:
+    """Tell whether a model knows clusters of spots: those that its signatures are of."""
+    return _signatures_of(model) is not None
+
+
+def clusters(
+    model: TrainedModel, section: Section, *, progress: Progress, cancelled: Callable[[], bool]
+) -> NDArray[np.str_]:
+    """Return (spots,) which cluster of the model each spot of a section is in."""
+    signatures = _signatures_of(model)
+    assert signatures is not None
+    progress(0.01, "reading genes")
+    return np.array(signatures.clusters_, dtype=str)[signatures.assign(section.st)]
+
+
+def _signatures_of(model: TrainedModel) -> Signatures | None:
+    # A transformer may know them of its tokens alone.
+    designs = (getattr(model.predictor, name, None) for name in ("design_", "tokens_"))
+    return next((found for each in designs if (found := getattr(each, "signatures_", None)) is not None), None)
 
 
 def _genes_of(model: TrainedModel, section: Section, progress: Progress, cancelled: Callable[[], bool]) -> AnnData:

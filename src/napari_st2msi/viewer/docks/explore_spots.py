@@ -23,6 +23,7 @@ _REST_MS = 200
 _CLICK_PX = 5
 _COLOUR = "#ffb000"
 _MOST_CLUSTERS = 60
+_MODEL = "the model's cluster"
 
 
 class SpotsChoice(QWidget):
@@ -42,6 +43,7 @@ class SpotsChoice(QWidget):
         self._viewer = viewer
         self.section: Section | None = None
         self._picked: int | None = None
+        self._learned: NDArray[np.str_] | None = None
         self._drawn = False
         self.kind = QComboBox()
         for words, key in (("All spots", "all"), ("Drawn region", "region"), ("One spot", "spot")):
@@ -78,19 +80,38 @@ class SpotsChoice(QWidget):
     def set_section(self, section: Section | None) -> None:
         """Choose among the spots of another section."""
         if section is not self.section:
-            self.section, self._picked = section, None
+            self.section, self._picked, self._learned = section, None, None
             self.kind.setCurrentIndex(0)
             self._offer_clusters()
             self._show()
 
+    def set_learned(self, labels: NDArray[np.str_] | None) -> None:
+        """Offer also the clusters that a model knows: (spots,) which one each spot is in; None for none."""
+        if labels is None and self._learned is None:
+            return
+        chosen = self.cluster.value()
+        self._learned = labels
+        self._offer_clusters()
+        box = self.cluster.box
+        offered = [box.itemData(place) for place in range(box.count())]  # Qt finds no equal pairs
+        if chosen in offered:
+            box.setCurrentIndex(offered.index(chosen))
+        elif self.kind.currentData() == "cluster":
+            self.kind.setCurrentIndex(0)
+            self._announce()
+
     def _offer_clusters(self) -> None:
         """Offer the clusters that the spots of the section are in, if they are in any."""
         clusters = [] if self.section is None else clusters_of(self.section.st.obs)
+        if self._learned is not None:
+            clusters += [(_MODEL, str(name)) for name in np.unique(self._learned)]
         self.cluster.set_choices([((column, value), f"{column} {value}") for column, value in clusters])
         place = self.kind.findData("cluster")
         if clusters and place < 0:
             self.kind.addItem("Cluster", "cluster")
         elif not clusters and place >= 0:
+            if place == self.kind.currentIndex():
+                self.kind.setCurrentIndex(0)
             self.kind.removeItem(place)
 
     def mask(self) -> NDArray[np.bool_] | None:
@@ -104,6 +125,8 @@ class SpotsChoice(QWidget):
             return np.asarray(np.arange(len(centres)) == self._picked)
         if self.kind.currentData() == "cluster":
             column, value = self.cluster.value()
+            if column == _MODEL:
+                return np.asarray(self._learned == value)
             return (self.section.st.obs[column].astype(str) == value).to_numpy(dtype=bool)
         layer = self._shapes()
         if layer is None or not len(layer.data):
