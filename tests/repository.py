@@ -113,6 +113,10 @@ def serving(files: dict[str, bytes]) -> Iterator[Repository]:
             if file is None:
                 self._send_record()
                 return
+            if self.headers.get("Accept-Encoding") != "identity":
+                # A server may compress on the way what it may, and bytes could not be counted then.
+                self.send_error(406)
+                return
             if repository.status != 200:
                 self.send_error(repository.status)
                 return

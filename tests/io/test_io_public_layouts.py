@@ -70,6 +70,7 @@ def test_a_section_of_sma_opens_with_pixels_of_100_um(tmp_path: Path, inside: st
     section = open_section(write_sma(tmp_path) / inside)
     assert section.name == "V11L12-109_B1"
     assert section.summary()["pixel_size_um"] == 100
+    assert any("100 µm is taken" in note for note in section.notes)
     assert section.msi.shape == (110, len(MZ))
     assert section.st.n_vars == 12
     assert section.msi_to_st is None

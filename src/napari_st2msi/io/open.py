@@ -56,8 +56,9 @@ def open_any(
     # Absolute, so that "." has a name too.
     path = path.expanduser().absolute()
     msi = None if msi is None else msi.expanduser().absolute()
+    notes: tuple[str, ...] = ()
     if msi is None and (public := parts_of(path, opening)) is not None:
-        path, msi, opening = public
+        path, msi, opening, notes = public
     if msi is not None and _is_rds(path) and _is_rds(msi):
         section = _read_seurat(path, msi, opening, progress.part(0, 0.9), cancelled)
     elif msi is not None and _is_h5ad(path) and _is_h5ad(msi):
@@ -69,6 +70,7 @@ def open_any(
         second = _open_one(msi, _of_msi(opening), progress.part(0.45, 0.9), cancelled)
         section = combine(first, second, opening)
     check(cancelled)
+    section.notes = (*section.notes, *notes)
     _check_group(section, opening)
     if opening.histology is not None and not _of_space_ranger(path):
         progress(0.9, "reading the histology")

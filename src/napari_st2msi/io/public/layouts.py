@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from napari_st2msi.errors import FileProblem
 from napari_st2msi.io.opening import Opening
@@ -22,14 +23,23 @@ from napari_st2msi.progress import check, never
 
 _MSI_ENDS = "smamsi.csv"
 _SPAMTP = ("visium.RDS", "SpaMTP_msi_transformed.RDS")
-#: Of SMA's MALDI, in µm. The tables number pixels and do not say.
+#: Of SMA's MALDI, in µm; landmarks that people set on V11L12-038_D1 give 98.
 _SMA_PIXEL_UM = 100.0
 #: Levels of folders that are searched.
 _DEEP = 6
 
 
-def parts_of(path: Path, opening: Opening) -> tuple[Path, Path, Opening] | None:
-    """Return the ST and the MSI of a folder of a public data set, and how to open them; None for anything else.
+class Parts(NamedTuple):
+    """The ST and the MSI of a section, how to open them, and what was assumed, in words."""
+
+    st: Path
+    msi: Path
+    opening: Opening
+    notes: tuple[str, ...] = ()
+
+
+def parts_of(path: Path, opening: Opening) -> Parts | None:
+    """Return what is what in a folder of a public data set; None for anything else.
 
     Raises
     ------
@@ -41,15 +51,19 @@ def parts_of(path: Path, opening: Opening) -> tuple[Path, Path, Opening] | None:
     name = opening.name or path.name
     pair = [path / file for file in _SPAMTP]
     if all(file.is_file() for file in pair):
-        return pair[0], pair[1], opening.model_copy(update={"name": name, "same_frame": True})
+        return Parts(pair[0], pair[1], opening.model_copy(update={"name": name, "same_frame": True}))
     output = path / "output_data" if (path / "output_data").is_dir() else path
     tables = sorted(file for file in output.glob(f"*_MSI/*{_MSI_ENDS}") if not file.name.startswith("._"))
     spots = sorted(folder for folder in output.glob("*_RNA/outs") if is_visium(folder))
     if len(tables) == len(spots) == 1:
         if output.name == "output_data" and path == output:
             name = opening.name or path.parent.name
-        size = opening.pixel_size_um or _SMA_PIXEL_UM
-        return spots[0], tables[0], opening.model_copy(update={"name": name, "pixel_size_um": size})
+        opening = opening.model_copy(update={"name": name})
+        if opening.pixel_size_um is not None:
+            return Parts(spots[0], tables[0], opening)
+        note = f"The table of SMA does not say how large an MSI pixel is: {_SMA_PIXEL_UM:g} µm is taken."
+        sized = opening.model_copy(update={"pixel_size_um": _SMA_PIXEL_UM})
+        return Parts(spots[0], tables[0], sized, (note,))
     if tables or spots:
         raise FileProblem(
             f"'{path}' should hold one section of SMA: one folder '*_RNA/outs' of Space Ranger and one table "

@@ -64,15 +64,15 @@ def fetch(
         pooch.retrieve(
             file.url, file.checksum, target.name, target.parent, downloader=_Continued(part, file, progress, cancelled)
         )
-    except ValueError as error:
-        raise FileProblem(
-            f"'{file.name}' came with another checksum than the record lists ({file.checksum}): it was damaged on "
-            "the way, or the server sent something else. It was thrown away; try again."
-        ) from error
     except requests.RequestException as error:
         raise FileProblem(
             f"The connection broke while '{file.name}' came ({part.stat().st_size if part.exists() else 0:,} of "
             f"{file.size:,} bytes). Start again to go on from there."
+        ) from error
+    except ValueError as error:
+        raise FileProblem(
+            f"'{file.name}' came with another checksum than the record lists ({file.checksum}): it was damaged on "
+            "the way, or the server sent something else. It was thrown away; try again."
         ) from error
     except OSError as error:
         raise FileProblem(_not_written(error, target)) from error
@@ -136,7 +136,8 @@ class _Continued:
         import requests
 
         have = self._size()
-        headers = {"Range": f"bytes={have}-"} if have else {}
+        # As it is stored: bytes that are compressed on the way could not be counted.
+        headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
         with connect() as session, session.get(url, headers=headers, stream=True, timeout=PATIENCE) as answer:
             if answer.status_code >= 400:
                 raise FileProblem(
