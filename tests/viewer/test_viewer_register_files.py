@@ -27,6 +27,7 @@ from napari_st2msi.viewer.docks.register_context import RegisterContext
 from napari_st2msi.viewer.docks.register_files import FilesPanel
 from napari_st2msi.viewer.state import ViewerState
 
+Heard = Callable[[], tuple[str, str]]
 CORNERS = np.array([[0.0, 0.0], [50.0, 0.0], [50.0, 40.0], [0.0, 40.0]])
 
 
@@ -44,23 +45,25 @@ def context(viewer: ViewerModel, section: Section) -> RegisterContext:
 
 
 @pytest.fixture
-def said() -> list[tuple[str, str]]:
-    return []
-
-
-@pytest.fixture
-def panel(qtbot: Any, context: RegisterContext, said: list[tuple[str, str]]) -> FilesPanel:
+def panel(qtbot: Any, context: RegisterContext) -> FilesPanel:
     panel = FilesPanel(context)
-    panel.message.connect(lambda level, words: said.append((level, words)))
-    panel.failed.connect(lambda words, details: said.append(("error", words + details)))
     qtbot.addWidget(panel)
     panel.show()
     return panel
 
 
 @pytest.fixture
-def done(qtbot: Any, panel: FilesPanel, said: list[tuple[str, str]]) -> Callable[[], None]:
-    return lambda: qtbot.waitUntil(lambda: not panel.jobs.running and bool(said), timeout=30_000)
+def heard(qtbot: Any, panel: FilesPanel) -> Heard:
+    """Wait until the panel is done and has said something; return the level and the words."""
+    said: list[tuple[str, str]] = []
+    panel.message.connect(lambda level, words: said.append((level, words)))
+    panel.failed.connect(lambda words, details: said.append(("error", words + details)))
+
+    def wait() -> tuple[str, str]:
+        qtbot.waitUntil(lambda: not panel.jobs.running and bool(said), timeout=30_000)
+        return said.pop()
+
+    return wait
 
 
 def choose(button: Any, words: str) -> None:
@@ -76,8 +79,7 @@ def choose(button: Any, words: str) -> None:
 def test_every_format_comes_back(
     panel: FilesPanel,
     context: RegisterContext,
-    done: Callable[[], None],
-    said: list[tuple[str, str]],
+    heard: Heard,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     format: str,
@@ -91,16 +93,14 @@ def test_every_format_comes_back(
 
     monkeypatch.setattr(QFileDialog, "getSaveFileName", save_dialog)
     choose(panel.export_button, FORMATS[format])
-    done()
-    assert said[-1][0] == "good", said
-    assert said[-1][1].startswith("Wrote 4 landmarks to '")
+    level, words = heard()
+    assert level == "good", words
+    assert words.startswith("Wrote 4 landmarks to '")
     assert Path(asked[0]).name.startswith("one-landmarks")
-    said.clear()
     context.editor.delete(*"abcd")
     written = sorted(tmp_path.iterdir())[0]
     panel.read(written)
-    done()
-    assert "Read 4 landmarks" in said[-1][1], said
+    assert "Read 4 landmarks" in heard()[1]
     assert context.editor.landmarks.moving == pytest.approx(CORNERS, abs=1e-3)
     assert context.editor.landmarks.fixed == pytest.approx(CORNERS + 1.5, abs=1e-3)
 
@@ -108,8 +108,7 @@ def test_every_format_comes_back(
 def test_importing_can_be_undone(
     panel: FilesPanel,
     context: RegisterContext,
-    done: Callable[[], None],
-    said: list[tuple[str, str]],
+    heard: Heard,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -119,8 +118,7 @@ def test_importing_can_be_undone(
     path.write_text("msi_x_um,msi_y_um,st_x_um,st_y_um\n1,2,3,4\n10,20,12,24\n30,5,33,9\n")
     monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(path), ""))
     choose(panel.import_button, "File")
-    done()
-    assert "They replace 1 landmark; undo brings those back." in said[-1][1]
+    assert "They replace 1 landmark; undo brings those back." in heard()[1]
     assert len(context.editor.pairs) == 3
     context.editor.undo()
     assert context.editor.to_dict()["pairs"] == before["pairs"]
@@ -138,8 +136,7 @@ def test_importing_can_be_undone(
 def test_a_file_that_is_none_changes_nothing(
     panel: FilesPanel,
     context: RegisterContext,
-    done: Callable[[], None],
-    said: list[tuple[str, str]],
+    heard: Heard,
     tmp_path: Path,
     text: str,
     words: str,
@@ -148,8 +145,7 @@ def test_a_file_that_is_none_changes_nothing(
     path = tmp_path / "bad.csv"
     path.write_text(text)
     panel.read(path)
-    done()
-    level, complaint = said[-1]
+    level, complaint = heard()
     assert level == "error"
     assert "bad.csv" in complaint
     assert words in complaint
@@ -157,52 +153,44 @@ def test_a_file_that_is_none_changes_nothing(
     assert len(context.editor.pairs) == 4
 
 
-def test_a_file_that_is_gone_is_said(
-    panel: FilesPanel, done: Callable[[], None], said: list[tuple[str, str]], tmp_path: Path
-) -> None:
+def test_a_file_that_is_gone_is_said(panel: FilesPanel, heard: Heard, tmp_path: Path) -> None:
     panel.read(tmp_path / "gone.csv")
-    done()
-    assert said[-1][0] == "error"
-    assert "gone.csv" in said[-1][1]
+    level, complaint = heard()
+    assert level == "error"
+    assert "gone.csv" in complaint
 
 
 def test_writing_where_nobody_may_is_said(
-    panel: FilesPanel, context: RegisterContext, done: Callable[[], None], said: list[tuple[str, str]], tmp_path: Path
+    panel: FilesPanel, context: RegisterContext, heard: Heard, tmp_path: Path
 ) -> None:
     context.editor.load(landmarks())
     panel.write(tmp_path / "no such folder" / "x.json", "json")
-    done()
-    assert said[-1][0] == "error"
-    assert "no such folder" in said[-1][1]
-    assert "Traceback" not in said[-1][1]
+    level, complaint = heard()
+    assert level == "error"
+    assert "no such folder" in complaint
+    assert "Traceback" not in complaint
 
 
 def test_a_format_that_the_section_cannot_have_is_said(
-    panel: FilesPanel, context: RegisterContext, done: Callable[[], None], said: list[tuple[str, str]], tmp_path: Path
+    panel: FilesPanel, context: RegisterContext, heard: Heard, tmp_path: Path
 ) -> None:
     context.editor.load(landmarks())
     panel.write(tmp_path / "x.csv", "magpie")  # counts pixels of Visium's hires image, and there is none
-    done()
-    assert said[-1][0] == "error"
-    assert "MAGPIE" in said[-1][1]
+    level, complaint = heard()
+    assert level == "error"
+    assert "MAGPIE" in complaint
     assert not list(tmp_path.iterdir())
 
 
 def test_the_field_is_written_once_there_is_a_registration(
-    panel: FilesPanel,
-    context: RegisterContext,
-    done: Callable[[], None],
-    said: list[tuple[str, str]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    qtbot: Any,
+    qtbot: Any, panel: FilesPanel, heard: Heard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not panel.field_button.isEnabled()
-    context.registration = fit(landmarks(), "affine")
+    panel.context.registration = fit(landmarks(), "affine")
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(tmp_path / "field"), ""))
     qtbot.mouseClick(panel.field_button, Qt.MouseButton.LeftButton)
-    done()
-    assert said[-1][0] == "good", said
+    level, words = heard()
+    assert level == "good", words
     import SimpleITK
 
     field = SimpleITK.ReadImage(str(tmp_path / "field.mha"))
@@ -214,8 +202,7 @@ def test_files_are_dropped_anywhere_on_the_dock(
     qtbot: Any,
     panel: FilesPanel,
     context: RegisterContext,
-    done: Callable[[], None],
-    said: list[tuple[str, str]],
+    heard: Heard,
     tmp_path: Path,
 ) -> None:
     dock = QWidget()
@@ -239,7 +226,7 @@ def test_files_are_dropped_anywhere_on_the_dock(
     assert not drop(tmp_path / "image.tif")  # napari's own window opens that
     assert not context.editor.pairs
     assert drop(path)
-    done()
+    heard()
     assert len(context.editor.pairs) == 3
     context.set_section(None)
     assert not drop(path)
