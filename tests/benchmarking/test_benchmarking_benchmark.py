@@ -21,6 +21,7 @@ from napari_st2msi.benchmarking.benchmark import Benchmark, benchmark, read_benc
 from napari_st2msi.benchmarking.data import Shelf, content
 from napari_st2msi.benchmarking.plan import Plan, make_plan
 from napari_st2msi.benchmarking.run import FAILED, Outcome, run_one
+from napari_st2msi.benchmarking.words import in_short
 from napari_st2msi.errors import DataProblem, FileProblem, RecipeProblem
 from napari_st2msi.evaluation.compare import ALL_IONS, compare
 from napari_st2msi.paired import PairedDataset
@@ -94,6 +95,12 @@ def test_the_report_says_what_was_done(done: Benchmark) -> None:
     for words in ("A tiny benchmark", "100 spots", "held out at random in 2 folds", "linear in the genes", "ridge"):
         assert words in page
     assert page.count("<img") == 3
+    assert page.count("<td") > 20
+    assert "brain: ridge on recipe, judged by random" in page
+    (sentence,) = in_short(done)
+    first = done.leaderboard.iloc[0]["model"]
+    assert "of the models that see genes, ridge on recipe came first" in sentence
+    assert ("without a gene: coordinates" in sentence) == (first == "coordinates")
     again = benchmark(done.config, done.folder)
     assert again.report.read_text(encoding="utf-8") == page
 

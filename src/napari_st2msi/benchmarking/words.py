@@ -8,6 +8,7 @@ import pandas as pd
 
 from napari_st2msi.benchmarking.config import OWN_FEATURES
 from napari_st2msi.evaluation.block_errors import DRAWS, LEVEL
+from napari_st2msi.evaluation.learnability import STRICTEST
 from napari_st2msi.evaluation.verdict import SKILL
 from napari_st2msi.models.registry import BASELINES
 from napari_st2msi.recipe import PRESETS
@@ -17,6 +18,10 @@ from napari_st2msi.report.words import BASELINE_WORDS, fixed, genes_in_words, io
 if TYPE_CHECKING:
     from napari_st2msi.benchmarking.combinations import Combination
     from napari_st2msi.benchmarking.found import Benchmark
+
+
+# Metabolites of each data set that the report lists; the table has all.
+_SHOWN = 15
 
 
 def write_report(found: Benchmark) -> None:
@@ -35,6 +40,7 @@ def write_report(found: Benchmark) -> None:
         title=found.config.title,
         lead=in_short(found),
         facts=_facts(found),
+        metabolites=best_metabolites(found),
         methods=methods(found),
         config=found.config.to_yaml(),
     )
@@ -46,14 +52,15 @@ def in_short(found: Benchmark) -> list[str]:
     sentences = []
     board = found.leaderboard[found.leaderboard["seed"] == min(found.config.seeds)]
     for (data, protocol), rows in board.groupby(["data", "protocol"], sort=False):
-        fair = rows[~rows["features"].eq(NO_FEATURES)]
-        rows = fair if len(fair) else rows
-        best = rows.iloc[0]
-        level = rows["as_good"].sum() - 1
-        others = f", with {level:,} others as good" if level > 1 else ", with another as good" if level == 1 else ""
+        first, fair = rows.iloc[0], rows[rows["features"] != NO_FEATURES]
+        best = fair.iloc[0] if len(fair) else first
+        sees = "of the models that see genes, " if len(fair) < len(rows) and len(fair) else ""
+        level = int(rows["as_good"].sum()) - 1 if best["rank"] == 1 else 0
+        others = f", with {level:,} others as good" if level > 1 else ", with another as good" if level else ""
+        above = "" if best["rank"] == 1 else f" Better, without a gene: {first['model']}, with {fixed(first['r2'], 3)}."
         sentences.append(
-            f"{data}, {protocol}: {best['model']} on {best['features']} came first{others}; median R² "
-            f"{fixed(best['r2'], 3)}, {_gained(best['gain'])}."
+            f"{data}, {protocol}: {sees}{best['model']} on {best['features']} came first{others}; median R² "
+            f"{fixed(best['r2'], 3)}, {_gained(best['gain'])}.{above}"
         )
     return sentences or ["Nothing was done: see what failed."]
 
@@ -118,6 +125,34 @@ def methods(found: Benchmark) -> list[tuple[str, str]]:
     )
     parts.append(("Computing", _computing(found)))
     return parts
+
+
+def best_metabolites(found: Benchmark) -> dict[str, tuple[str, pd.DataFrame]]:
+    """Return for each data set the metabolites with the highest gain, by the model that did best on strict folds.
+
+    Returns
+    -------
+    For each data set what was chosen, in words, and a table: `label`, `moran_i`, R² by protocol, `gain`, `gain_lower`,
+    `gain_upper`, `verdict`. Data on which no model that sees genes was done are left out.
+    """
+    strict = {each.combination.protocol: each.combination.recipe.evaluation.protocol for each in found.plan.planned}
+    chosen = {}
+    for data, rows in found.leaderboard.groupby("data", sort=False):
+        rows = rows[(rows["features"] != NO_FEATURES) & (rows["seed"] == min(found.config.seeds))]
+        if not len(rows):
+            continue
+        protocol = min(rows["protocol"], key=lambda name: STRICTEST.index(strict[name]))
+        best = rows[rows["protocol"] == protocol].iloc[0]
+        own = found.metabolites.query(
+            "data == @data and model == @best.model and features == @best.features and seed == @best.seed"
+        )
+        r2 = own.pivot_table(index="ion", columns="protocol", values="r2").add_prefix("R² ")
+        judged = own[(own["protocol"] == protocol) & own["learnable"].astype(bool)].set_index("ion")
+        top = judged.sort_values("gain", ascending=False, kind="stable").head(_SHOWN)
+        table = top[["label", "moran_i"]].join(r2).join(top[["gain", "gain_lower", "gain_upper", "verdict"]])
+        words = f"{data}: {best['model']} on {best['features']}, judged by {protocol}"
+        chosen[str(data)] = words, table
+    return chosen
 
 
 def _facts(found: Benchmark) -> dict[str, str]:

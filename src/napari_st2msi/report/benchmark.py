@@ -25,14 +25,14 @@ _COLUMNS = {
     "behind": ("behind", False),
     "gain": ("gain", False),
     "share_gain": ("ions with gain", False),
+    "r2_coordinates": ("R² neighbours", False),
+    "r2_position": ("R² position", False),
     "pearson": ("Pearson", False),
     "spearman": ("Spearman", False),
     "rmse_sd": ("RMSE/SD", False),
     "ssim": ("SSIM", False),
     "residual_moran_i": ("I of residual", False),
     "presence_auc": ("presence AUC", False),
-    "r2_coordinates": ("R² neighbours", False),
-    "r2_position": ("R² position", False),
     "moran_r2": ("I ~ R²", False),
     "moran_gain": ("I ~ gain", False),
     "n_common": ("ions", False),
@@ -49,6 +49,7 @@ def benchmark_page(
     title: str,
     lead: Sequence[str],
     facts: Mapping[str, str],
+    metabolites: Mapping[str, tuple[str, pd.DataFrame]],
     methods: Sequence[tuple[str, str]],
     config: str,
 ) -> str:
@@ -62,6 +63,8 @@ def benchmark_page(
         What came out, in sentences.
     facts
         Numbers to show large, with their words.
+    metabolites
+        For each data set which model was chosen, in words, and the metabolites to list.
     methods
         What was done: headings and texts.
     config
@@ -81,6 +84,7 @@ def benchmark_page(
         protocols=_protocols(leaderboard),
         moran=_moran(leaderboard),
         leaderboard=_table(leaderboard),
+        metabolites="".join(_metabolites(words, table) for words, table in metabolites.values()),
         methods="\n".join(f"<h3>{escape(heading)}</h3>{_paragraphs(text)}" for heading, text in methods),
         config=escape(config),
         footer=escape(f"Written by napari-st2msi {__version__}."),
@@ -139,6 +143,25 @@ def _moran(board: pd.DataFrame) -> str:
         "Rank correlation over ions of Moran's I with R², and with gain over what needs no gene; a dot for each "
         "combination. Smoothness goes along with R² wherever knowing a place is enough.",
     )
+
+
+def _metabolites(words: str, table: pd.DataFrame) -> str:
+    skills = [name for name in table if str(name).startswith("R² ")]
+    head = "".join(f"<th>{escape(str(name))}</th>" for name in ("Moran's I", *skills, "gain, with its 95% interval"))
+    rows = []
+    for row in table.to_dict("records"):
+        numbers = "".join(f"<td>{_shown(row[name])}</td>" for name in ("moran_i", *skills))
+        gain = f"{_shown(row['gain'])} [{_shown(row['gain_lower'])}, {_shown(row['gain_upper'])}]"
+        text = f'<td class="text">{escape(str(row["label"]))}</td>'
+        rows.append(f'<tr>{text}{numbers}<td>{gain}</td><td class="text">{escape(str(row["verdict"]))}</td></tr>')
+    return (
+        f'<h3>{escape(words)}</h3><div class="scroll"><table><thead><tr><th class="text">metabolite</th>{head}'
+        f'<th class="text">verdict</th></tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+    )
+
+
+def _shown(value: float) -> str:
+    return fixed(value, 3) if np.isfinite(value) else "–"
 
 
 def _table(board: pd.DataFrame) -> str:
