@@ -65,7 +65,7 @@ def train(
         Called with the median R² after each fold, and with every epoch of every network.
     """
     progress(0.0, "gathering spots")
-    paired = _gather(sections, parts, recipe, cancelled)
+    paired = gather(sections, parts, recipe, cancelled)
     if trains_networks(recipe.model):
         progress(0.0, "starting torch")
         load_torch()
@@ -94,14 +94,14 @@ def search(
 ) -> Search:
     """Search for the settings of the model; stopped by the user, what was found so far is given."""
     progress(0.0, "gathering spots")
-    paired = _gather(sections, parts, recipe, cancelled)
+    paired = gather(sections, parts, recipe, cancelled)
     if trains_networks(recipe.model):
         progress(0.0, "starting torch")
         load_torch()
     return pipeline.search(paired, recipe, progress=progress, cancelled=cancelled)
 
 
-def _gather(
+def gather(
     sections: Sequence[Section], parts: Sequence[PairedDataset], recipe: Recipe, cancelled: Callable[[], bool]
 ) -> PairedDataset:
     """Return the spots of all sections, with the histology around them where the recipe asks for it."""

@@ -1,0 +1,348 @@
+"""The Compare dock: models × features × ways of holding out, as a leaderboard and a heatmap."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari.utils.history import get_open_history, update_open_history
+from qtpy.QtCore import QUrl
+from qtpy.QtGui import QDesktopServices
+from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
+
+from napari_st2msi.errors import St2msiError
+from napari_st2msi.paired import PairedDataset
+from napari_st2msi.section import Section
+from napari_st2msi.viewer.docks import compare_work
+from napari_st2msi.viewer.docks.compare_choices import (
+    config_in_words,
+    config_of,
+    features_ticks,
+    features_words,
+    model_words,
+    models_ticks,
+)
+from napari_st2msi.viewer.docks.compare_results import FailuresView, ResultsView
+from napari_st2msi.viewer.docks.compare_work import Compared, Ended, Looked
+from napari_st2msi.viewer.docks.learnability_choices import ProtocolsView, protocol_words
+from napari_st2msi.viewer.docks.train_view import SectionsView
+from napari_st2msi.viewer.jobs import Job, Jobs
+from napari_st2msi.viewer.parts.buttons import flat
+from napari_st2msi.viewer.parts.dock import Dock, Level
+from napari_st2msi.viewer.parts.empty import EmptyState
+from napari_st2msi.viewer.parts.open_dock import open_dock
+from napari_st2msi.viewer.parts.style import Look
+from napari_st2msi.viewer.parts.words import Words
+
+if TYPE_CHECKING:
+    from napari_st2msi.benchmarking.config import Config
+
+_FIRST = ("random", "blocks")
+
+
+class CompareDock(Dock):
+    """Runs a benchmark in the background, shows who wins and by how much, and brings a prediction into Explore.
+
+    Parameters
+    ----------
+    napari_viewer
+        The viewer.
+    """
+
+    def __init__(self, napari_viewer: Any) -> None:
+        super().__init__(napari_viewer, "Compare")
+        self.compared: Compared | None = None
+        self._config: tuple[Path, Config] | None = None
+        self._failed: list[Ended] = []
+        self._looking = Jobs(self.state, self)
+        self.empty = EmptyState()
+        self.body.addWidget(self.empty)
+        self.sections, self.models, self.features = SectionsView(), models_ticks(), features_ticks()
+        self.protocols = ProtocolsView(_FIRST)
+        self.sections_group = self.add_group("Sections", self.sections, summary=self.sections.summary)
+        self.models_group = self.add_group("Models", self.models, summary=self.models.summary)
+        self.features_group = self.add_group("Features", self.features, open=False, summary=self.features.summary)
+        self.protocols_group = self.add_group("Held out", self.protocols, summary=self.protocols.summary)
+        self.ticked = (self.models_group, self.features_group, self.protocols_group)
+        self.config_group = self.add_group("Config and results", self._files(), open=False,
+                                           summary=self._files_in_words)  # fmt: skip
+        self.live = Words(role="note")
+        self.body.addWidget(self.live)
+        self.results, self.failures = ResultsView(), FailuresView()
+        self.results_group = self.add_group("Leaderboard", self.results)
+        self.failures_group = self.add_group("What failed", self.failures)
+        self._connect()
+        self._on_data()
+
+    def _files(self) -> QWidget:
+        content = QWidget()
+        layout = QVBoxLayout(content)
+        layout.setContentsMargins(0, 0, 0, 4)
+        layout.setSpacing(4)
+        self.config_words = Words(role="note")
+        self.load = flat("Load a config…", "Compare what a YAML file says, instead of what is ticked")
+        self.drop = flat("Use the ticks", "Compare what is ticked here again")
+        self.open = flat("Open results…", "Open the folder of a benchmark that was run before")
+        self.report = flat("Report", "Open the report of this benchmark in the browser")
+        upper, lower = QHBoxLayout(), QHBoxLayout()
+        for line, buttons in ((upper, (self.load, self.drop)), (lower, (self.open, self.report))):
+            for button in buttons:
+                line.addWidget(button)
+            line.addStretch()
+        layout.addWidget(self.config_words)
+        layout.addLayout(upper)
+        layout.addLayout(lower)
+        return content
+
+    def _connect(self) -> None:
+        self.empty.pressed.connect(partial(open_dock, self.viewer, "Data"))
+        self.load.clicked.connect(self.ask_for_config)
+        self.drop.clicked.connect(self.forget_config)
+        self.open.clicked.connect(self.ask_for_results)
+        self.report.clicked.connect(self.open_report)
+        for choice in (self.sections, self.models, self.features, self.protocols):
+            choice.changed.connect(self._on_choice)
+        self.results.chosen.connect(self.look_at)
+        self._looking.done.connect(self._on_looked)
+        self._looking.failed.connect(self.messages.show_error)
+        self.jobs.told.connect(self._on_told)
+        self.jobs.started.connect(self._refresh)
+        self.jobs.ended.connect(self._refresh)
+        state = self.state
+        for signal in (state.section_changed, state.sections_changed, state.paired_changed):
+            self.follow(signal, self._on_data)
+        self.follow(state.recipe_changed, self._on_recipe)
+
+    # -- what it works on -----------------------------------------------------------------------
+
+    def _paired_sections(self) -> list[Section]:
+        return [section for section in self.state.sections if self.state.work(section).paired is not None]
+
+    def chosen_sections(self) -> list[Section]:
+        """Return the sections that are ticked; they are evaluated together."""
+        paired = self._paired_sections()
+        return self.sections.chosen() if len(paired) > 1 else paired
+
+    def _parts(self) -> list[PairedDataset]:
+        works = [self.state.work(section).paired for section in self.chosen_sections()]
+        return [paired for paired in works if paired is not None]
+
+    def _asked(self) -> Config:
+        """Return the config that was loaded, else that of what is ticked."""
+        if self._config is not None:
+            return self._config[1]
+        names = [section.name for section in self.chosen_sections()]
+        title = f"Comparison on {', '.join(names)}"
+        return config_of(
+            title, self.state.recipe, self.models.chosen(), self.features.chosen(), self.protocols.chosen()
+        )
+
+    # -- comparing ------------------------------------------------------------------------------
+
+    def on_primary(self) -> None:
+        """Run every combination that is not done yet."""
+        for choice, group, what in ((self.models, self.models_group, "model"),
+                                    (self.features, self.features_group, "set of features"),
+                                    (self.protocols, self.protocols_group, "way of holding out spots")):  # fmt: skip
+            if self._config is None and not choice.chosen():
+                group.expand()
+                self.messages.show_warning(f"Tick a {what}.")
+                return
+        try:
+            config = self._asked()
+        except St2msiError as error:
+            self.messages.show_error(str(error))
+            return
+        paired = None
+        names = [each.name for each in config.data]
+        if not names:
+            sections, parts = self.chosen_sections(), self._parts()
+            if not parts:
+                self.messages.show_warning("Tick a paired section to compare models on.")
+                return
+            names = [" + ".join(section.name for section in sections)]
+            paired = {names[0]: PairedDataset.concat(parts)}
+        self._failed = []
+        where = [] if self._config is None else [str(self._config[0])]
+        out = compare_work.results_folder([*where, *names])
+        call = partial(compare_work.compare, config, out, paired)
+        self.run(Job("Comparing", call, tells="told"), self._on_compared)
+
+    def _on_told(self, ended: Ended) -> None:
+        if ended.message:
+            self._failed.append(ended)
+        words = f"{ended.words} failed: {ended.message}" if ended.message else f"{ended.words} is done."
+        others = f" {len(self._failed):,} failed so far." if self._failed else ""
+        self.live.setText(words + others)
+
+    def _on_compared(self, compared: Compared) -> None:
+        self.compared = compared
+        found = compared.benchmark
+        self.results.show_board(found.leaderboard)
+        self.failures.show_failures(found.failures)
+        for group in self.ticked:
+            group.collapse()
+        self._refresh()
+        done, failed = len(found.leaderboard), len(found.failures)
+        text = f"{done:,} of {len(found.plan.planned):,} combinations are done" + (
+            f", {failed:,} failed" * (failed > 0)
+        )
+        text += ". Click a row or a cell to look at its prediction."
+        if compared.stopped:
+            text = f"Stopped. {text} Press Compare to go on where it was."
+        show = self.messages.show_warning if compared.stopped or failed else self.messages.show_result
+        show(text, action=("Open the report", self.open_report) if found.report.is_file() else None)
+
+    # -- looking at one -------------------------------------------------------------------------
+
+    def look_at(self, names: dict[str, Any]) -> None:
+        """Bring the out-of-fold prediction of a combination into Explore."""
+        if self.compared is not None:
+            self.results.mark(names)
+            call = partial(compare_work.look, self.compared.benchmark, names)
+            self._looking.start(Job("Load a prediction", call))
+
+    def _on_looked(self, looked: Looked) -> None:
+        sections = [section for section in self.state.sections if section.name in looked.sections]
+        words = (
+            f"{model_words(looked.names['model'])} · {features_words(looked.names['features'])} · "
+            f"{protocol_words(looked.names['protocol'])}"
+        )
+        if not sections:
+            names = ", ".join(f"'{name}'" for name in sorted(looked.sections))
+            data = ("Open the Data dock", partial(open_dock, self.viewer, "Data"))
+            self.messages.show_warning(f"{words} predicted {names}, which is not open. Open it to look.", action=data)
+            return
+        for section in sections:
+            model = self.state.work(section).model
+            if model is not None and not _same(model.recipe, looked.recipe):
+                # Genes of another model would be shown behind these predictions.
+                self.state.set_model(None, section)
+            self.state.set_evaluation(looked.evaluation, section)
+            self.state.set_prediction(looked.evaluation.prediction, section)
+        explore = ("Explore ions", partial(open_dock, self.viewer, "Explore"))
+        self.messages.show_result(f"Explore shows what {words} predicted, out of fold.", action=explore)
+
+    # -- files ----------------------------------------------------------------------------------
+
+    def ask_for_config(self) -> None:
+        """Ask for a config, and take it."""
+        path, _ = QFileDialog.getOpenFileName(self, "Choose a config", get_open_history()[0], "Config (*.yaml *.yml)")
+        if path:
+            self.take_config(Path(path))
+
+    def take_config(self, path: Path) -> None:
+        """Compare what a config says, instead of what is ticked."""
+        from napari_st2msi.benchmarking.config import Config
+
+        try:
+            self._config = path, Config.read(path)
+        except St2msiError as error:
+            self.messages.show_error(str(error))
+            return
+        update_open_history(str(path))
+        self.messages.clear()
+        self.config_group.expand()
+        self._refresh()
+
+    def forget_config(self) -> None:
+        """Compare what is ticked again."""
+        self._config = None
+        self._refresh()
+
+    def ask_for_results(self) -> None:
+        """Ask for the folder of a benchmark, and show it."""
+        folder = QFileDialog.getExistingDirectory(self, "Choose the folder of a benchmark", get_open_history()[0])
+        if folder and not self.busy():
+            self.open_results(Path(folder))
+
+    def open_results(self, folder: Path) -> None:
+        """Show a benchmark that was run before."""
+        self.run(Job("Reading results", partial(compare_work.read, folder)), self._on_compared)
+
+    def open_report(self) -> None:
+        """Open the report in the browser."""
+        if self.compared is not None:
+            QDesktopServices.openUrl(QUrl.fromLocalFile(str(self.compared.benchmark.report)))
+
+    # -- following the state --------------------------------------------------------------------
+
+    def on_look(self, look: Look) -> None:
+        """Follow the font size."""
+        if hasattr(self, "results"):  # the first look comes before the parts
+            self.results.fit()
+
+    def _on_data(self, *_: Any) -> None:
+        self.sections.show_sections(self._paired_sections())
+        self._on_choice()
+
+    def _on_choice(self) -> None:
+        self.protocols.offer_groups(self._parts(), self.state.recipe)
+        self._refresh()
+
+    def _on_recipe(self, _recipe: Any) -> None:
+        self._refresh()
+
+    def _refresh(self, *_: Any) -> None:
+        running, by_file = self.jobs.running, self._config is not None
+        paired = self._paired_sections()
+        has_data = bool(paired) or (self._config is not None and bool(self._config[1].data))
+        self._show_empty(has_data)
+        self.sections_group.setVisible(len(paired) > 1)
+        for group in self.ticked:
+            group.setVisible(bool(paired) and not by_file)
+            group.content().setEnabled(not running)
+        self.sections.setEnabled(not running)
+        self.config_group.content().setEnabled(not running)
+        self.drop.setVisible(by_file)
+        self.report.setVisible(self.compared is not None and self.compared.benchmark.report.is_file())
+        words = "A config can compare more: other files, seeds, settings of models."
+        self.config_words.setText(words if self._config is None else config_in_words(*self._config))
+        self.live.setVisible(running)
+        if not running:
+            self.live.setText("")
+        self.results_group.setVisible(self.compared is not None and not self.compared.benchmark.leaderboard.empty)
+        self.failures_group.setVisible(self.compared is not None and not self.compared.benchmark.failures.empty)
+        for group in (self.sections_group, *self.ticked, self.config_group):
+            group.update_title()
+        self.run_bar.setVisible(has_data or running)
+        self.say(*self._state_in_words(has_data))
+
+    def _show_empty(self, has_data: bool) -> None:
+        section = self.state.section
+        text = "Open a section first, or a config or results below."
+        if section is not None:
+            text = f"'{section.name}' is not paired: there are no spots with ions to compare models on."
+        self.empty.setVisible(not has_data and self.compared is None)
+        self.empty.say(text, "Open the Data dock")
+
+    def _files_in_words(self) -> str:
+        return "" if self._config is None else self._config[0].name
+
+    def _state_in_words(self, has_data: bool) -> tuple[str, Level]:
+        if self.jobs.running:
+            return f"{self.state.running[-1]} in the background", "running"
+        if not has_data and self.compared is None:
+            return "Nothing to compare on yet.", "empty"
+        if self._config is not None:
+            return f"By the config '{self._config[0].name}'", "ready"
+        if not has_data:
+            return f"Results of {self.compared.benchmark.folder.name}" if self.compared else "", "ready"
+        parts = self._parts()
+        names = ", ".join(section.name for section in self.chosen_sections()) or "no section"
+        spots = sum(int(part.covered.sum()) for part in parts)
+        return f"{names} · {spots:,} paired spots · {self._count()} combinations", "ready"
+
+    def _count(self) -> int:
+        """Return how many combinations are ticked; what sees no gene is there once for all features."""
+        from napari_st2msi.models.registry import BASELINES
+
+        without = sum(name in BASELINES for name in self.models.chosen())
+        with_genes = len(self.models.chosen()) - without
+        return (with_genes * len(self.features.chosen()) + without) * len(self.protocols.chosen())
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Return whether two recipes are of the same model on the same features."""
+    return all(getattr(one, part) == getattr(other, part) for part in ("model", "genes", "ions", "networks"))

@@ -1,0 +1,212 @@
+"""The leaderboard: combinations that held out the same spots, the best first, with how far each lies behind it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPointF, QRectF, Qt, Signal
+from qtpy.QtGui import QColor, QPainter, QPen
+from qtpy.QtWidgets import (
+    QAbstractItemView,
+    QStyle,
+    QStyledItemDelegate,
+    QStyleOptionViewItem,
+    QTableView,
+    QWidget,
+)
+
+from napari_st2msi.report.words import fixed
+from napari_st2msi.viewer.docks.compare_choices import features_words, model_words
+
+_Index = QModelIndex
+_BEHIND = "behind"
+#: Columns: of the leaderboard, title, what it means, width at an ordinary font.
+_COLUMNS = (
+    ("model", "Model", "What predicted, and what it saw of genes", 118),
+    ("r2", "R²", "Median over ions, out of fold", 44),
+    (_BEHIND, "Behind", "By how much the median R² lies behind the best, with its 95 % interval (paired block "
+     "bootstrap); an interval that reaches 0 is as good", 84),
+    ("gain", "Gain", "Median over ions of the R² beyond the best baseline without genes", 44),
+    ("share_gain", "Genes add", "Share of ions with a gain above 0.02", 68),
+    ("r2_q1", "R² ¼", "A quarter of the ions is below", 44),
+    ("r2_q3", "R² ¾", "A quarter of the ions is above", 44),
+    ("pearson", "Pearson", "Median over ions", 60),
+    ("ssim", "SSIM", "Likeness of images, median over ions", 48),
+    ("moran_r2", "I and R²", "Spearman's correlation over ions of Moran's I with R²", 60),
+    ("moran_gain", "I and gain", "Spearman's correlation over ions of Moran's I with gain", 70),
+)  # fmt: skip
+_SHARES = ("share_gain",)
+_MOST_ROWS = 9
+# Rows are drawn as far behind as so many times the median row.
+_FAR = 3.0
+
+
+class BoardModel(QAbstractTableModel):
+    """Rows of a leaderboard that hold out the same spots."""
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self.frame = pd.DataFrame()
+
+    def set_frame(self, frame: pd.DataFrame) -> None:
+        """Show other rows, in the order given."""
+        self.beginResetModel()
+        self.frame = frame.reset_index(drop=True)
+        self.endResetModel()
+
+    def names(self, row: int) -> dict[str, Any]:
+        """Return what the combination of a row is."""
+        own = self.frame.iloc[row]
+        texts = {name: str(own[name]) for name in ("data", "model", "features", "protocol")}
+        return {**texts, "seed": int(own["seed"])}
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """The least and the greatest difference to draw, 0 among them.
+
+        Rows that lie behind much further than most do are drawn at the end, so that the others can be told apart.
+        """
+        ends = self.frame[["behind_lower", "behind_upper"]].dropna().to_numpy(dtype=float)
+        if not len(ends):
+            return 0.0, 1.0
+        most = min(float(ends.max()), _FAR * float(np.median(ends[:, 1])))
+        return min(float(ends.min()), 0.0), max(most, 1e-6)
+
+    # -- Qt's questions -------------------------------------------------------------------------
+
+    def rowCount(self, parent: Any = _Index()) -> int:  # noqa: B008 (Qt's signature)
+        """Return the number of combinations."""
+        return 0 if parent.isValid() else len(self.frame)
+
+    def columnCount(self, parent: Any = _Index()) -> int:  # noqa: B008
+        """Return the number of columns."""
+        return 0 if parent.isValid() else len(_COLUMNS)
+
+    def headerData(self, section: int, orientation: Any, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Return a column's title or what it means, and the rank of a row."""
+        if orientation != Qt.Orientation.Horizontal:
+            return str(section + 1) if role == Qt.ItemDataRole.DisplayRole else None
+        _, title, explain, _ = _COLUMNS[section]
+        if role == Qt.ItemDataRole.DisplayRole:
+            return title
+        return explain if role == Qt.ItemDataRole.ToolTipRole else None
+
+    def data(self, index: Any, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        """Return what a cell shows or says when pointed at."""
+        key, row = _COLUMNS[index.column()][0], self.frame.iloc[index.row()]
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return row_in_words(row)
+        if role == Qt.ItemDataRole.TextAlignmentRole:
+            side = Qt.AlignmentFlag.AlignLeft if key == "model" else Qt.AlignmentFlag.AlignRight
+            return Qt.AlignmentFlag.AlignVCenter | side
+        if role != Qt.ItemDataRole.DisplayRole or key == _BEHIND:
+            return None
+        if key == "model":
+            return _combination(row)
+        value = float(row[key])
+        if not np.isfinite(value):
+            return ""
+        return f"{value:.0%}" if key in _SHARES else fixed(value, 2).replace("-", "−")
+
+
+class _Interval(QStyledItemDelegate):
+    """Draws how far a row lies behind the best, on the same scale in every row; a line is at the best."""
+
+    def paint(self, painter: Any, option: QStyleOptionViewItem, index: QModelIndex) -> None:
+        super().paint(painter, option, index)
+        model = index.model()
+        row = model.frame.iloc[index.row()]
+        middle, low, high = (float(row[name]) for name in ("behind", "behind_lower", "behind_upper"))
+        if not np.isfinite([middle, low, high]).all():
+            return
+        least, most = model.span
+        area = QRectF(option.rect).adjusted(7, 0, -7, 0)
+
+        def place(value: float) -> float:
+            # The best is on the right, as more is better.
+            return float(area.right() - (min(value, most) - least) / (most - least) * area.width())
+
+        painter.save()
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        chosen = option.state & QStyle.StateFlag.State_Selected
+        colour = option.palette.highlightedText().color() if chosen else option.palette.text().color()
+        faint = QColor(colour)
+        faint.setAlpha(90)
+        painter.setPen(QPen(faint, 1))
+        painter.drawLine(QPointF(place(0), area.top()), QPointF(place(0), area.bottom()))
+        if not bool(row["as_good"]):
+            colour.setAlpha(170)
+        painter.setPen(QPen(colour, 1.5))
+        y = area.center().y()
+        painter.drawLine(QPointF(place(high), y), QPointF(place(low), y))
+        painter.setBrush(colour)
+        painter.drawEllipse(QPointF(place(middle), y), 3, 3)
+        painter.restore()
+
+
+class Board(QTableView):
+    """The table itself; a row that is clicked, or chosen by Return, is looked at."""
+
+    #: The user wants to look at a combination; carries its names.
+    chosen = Signal(object)
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.board = BoardModel(self)
+        self.setModel(self.board)
+        self.setItemDelegateForColumn([key for key, *_ in _COLUMNS].index(_BEHIND), _Interval(self))
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setAlternatingRowColors(True)
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        self.setTabKeyNavigation(False)
+        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
+        self.verticalHeader().hide()
+        self.horizontalHeader().setHighlightSections(False)
+        self.clicked.connect(self._on_row)
+        self.activated.connect(self._on_row)
+
+    def show_rows(self, frame: pd.DataFrame) -> None:
+        """Show other rows, the best first."""
+        self.board.set_frame(frame)
+        self.fit()
+
+    def fit(self) -> None:
+        """Give columns and rows the room that they need at the current font."""
+        wide = max(1.0, self.fontMetrics().horizontalAdvance("0") / 8.0)
+        for place, (_, _, _, width) in enumerate(_COLUMNS):
+            self.setColumnWidth(place, round(width * wide))
+        height = self.fontMetrics().height() + 8
+        self.verticalHeader().setDefaultSectionSize(height)
+        rows = min(max(self.board.rowCount(), 2), _MOST_ROWS)
+        self.setFixedHeight(rows * height + self.horizontalHeader().sizeHint().height() + 20)
+
+    def mark(self, names: dict[str, Any] | None) -> None:
+        """Select the row of a combination, without announcing it."""
+        self.clearSelection()
+        for row in range(self.board.rowCount()):
+            if self.board.names(row) == names:
+                self.selectRow(row)
+
+    def _on_row(self, index: QModelIndex) -> None:
+        self.chosen.emit(self.board.names(index.row()))
+
+
+def _combination(row: pd.Series) -> str:
+    model = model_words(str(row["model"]))
+    return model if row["features"] == "none" else f"{model} · {features_words(str(row['features']))}"
+
+
+def row_in_words(row: pd.Series) -> str:
+    """Return one row as sentences."""
+    r2, behind, low, high = (float(row[name]) for name in ("r2", "behind", "behind_lower", "behind_upper"))
+    text = f"{_combination(row)}: median R² {fixed(r2, 2)} over {int(row['n_common']):,} ions. "
+    if int(row["rank"]) == 1:
+        return (text + "The best.").replace("-", "−")
+    text += f"Behind the best by {fixed(behind, 3)} [{fixed(low, 3)}, {fixed(high, 3)}]"
+    text += ", which is as good." if bool(row["as_good"]) else "."
+    return text.replace("-", "−")

@@ -1,0 +1,119 @@
+"""The long work of the Compare dock: on a background thread, without widgets or state."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QStandardPaths
+
+from napari_st2msi.errors import FileProblem
+from napari_st2msi.paired import PairedDataset
+from napari_st2msi.progress import Cancelled, Progress
+
+if TYPE_CHECKING:
+    from napari_st2msi.benchmarking.benchmark import Benchmark
+    from napari_st2msi.benchmarking.config import Config
+    from napari_st2msi.evaluation.evaluate import Evaluation
+    from napari_st2msi.recipe import Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class Ended:
+    """A combination that ended.
+
+    Attributes
+    ----------
+    words
+        What it was.
+    message
+        Why it failed, empty where it did not.
+    """
+
+    words: str
+    message: str
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """What a benchmark found, and whether it was stopped before its end."""
+
+    benchmark: Benchmark
+    stopped: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """One combination to look at.
+
+    Attributes
+    ----------
+    names
+        Of the combination.
+    sections
+        Names of the sections whose spots were predicted.
+    """
+
+    names: dict[str, Any]
+    evaluation: Evaluation
+    recipe: Recipe
+    sections: frozenset[str]
+
+
+def user_folder() -> Path:
+    """Return the folder of this user for results of comparisons."""
+    place = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.GenericCacheLocation)
+    return Path(place) / "napari-st2msi" / "comparisons"
+
+
+def results_folder(names: Sequence[str]) -> Path:
+    """Return where results on data of these names are kept, so that nothing is done twice."""
+    return user_folder() / hashlib.sha256(json.dumps(list(names)).encode()).hexdigest()[:16]
+
+
+def compare(
+    config: Config,
+    out: Path,
+    paired: Mapping[str, PairedDataset] | None,
+    *,
+    progress: Progress,
+    cancelled: Callable[[], bool],
+    told: Callable[[Ended], None],
+) -> Compared:
+    """Run a benchmark; stopped by the user, what was done so far is given."""
+    from napari_st2msi.benchmarking.benchmark import benchmark, read_benchmark
+
+    begun = False
+
+    def ended(combination: Any, outcome: Any) -> None:
+        nonlocal begun
+        begun = True
+        told(Ended(combination.in_words(), outcome.message))
+
+    try:
+        return Compared(benchmark(config, out, paired=paired, progress=progress, cancelled=cancelled, told=ended))
+    except Cancelled:
+        if not begun:
+            raise
+        return Compared(read_benchmark(out), stopped=True)
+
+
+def read(out: Path, *, progress: Progress, cancelled: Callable[[], bool]) -> Compared:
+    """Read a benchmark that was run before, as far as it is done."""
+    from napari_st2msi.benchmarking.benchmark import read_benchmark
+
+    found = read_benchmark(out, progress=progress, cancelled=cancelled)
+    if found.leaderboard.empty and found.failures.empty:
+        raise FileProblem(f"No combination of the benchmark in '{out}' is done yet. Run it first.")
+    return Compared(found)
+
+
+def look(benchmark: Benchmark, names: dict[str, Any], *, progress: Progress, cancelled: Callable[[], bool]) -> Looked:
+    """Read the out-of-fold prediction of a combination, with its scores."""
+    evaluation = benchmark.evaluation(**names)
+    recipe = benchmark.find(**names).combination.recipe
+    return Looked(names, evaluation, recipe, frozenset(evaluation.prediction.obs["section"].astype(str)))

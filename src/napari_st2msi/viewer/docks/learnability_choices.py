@@ -1,0 +1,85 @@
+"""Which ways of holding out to assess ions under."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QVBoxLayout, QWidget
+
+from napari_st2msi.paired import PairedDataset
+from napari_st2msi.recipe import Recipe
+from napari_st2msi.viewer.docks.train_view import group_choices
+from napari_st2msi.viewer.parts.choice_words import words_for
+from napari_st2msi.viewer.parts.fields import ChoiceField
+
+_GROUPS = "leave_group_out"
+_NAMES = ("random", "half", "blocks", "knndm", "tissue_halves", _GROUPS)
+_SHORT = {"knndm": "kNNDM", "tissue_halves": "tissue halves"}
+
+
+def protocol_words(name: str) -> str:
+    """Return what a way of holding out is called beside others: ``leave_donor`` is ``each donor``."""
+    name = name.replace(f"{_GROUPS}:", "leave_")
+    if name.startswith("leave_"):
+        return f"each {name.removeprefix('leave_').replace('_', ' ')}"
+    return _SHORT.get(name, name.replace("_", " "))
+
+
+class ProtocolsView(QWidget):
+    """A tick for each way of holding out, and the group for whole groups.
+
+    Parameters
+    ----------
+    ticked
+        Which are ticked at first.
+    """
+
+    #: The choice changed.
+    changed = Signal()
+
+    def __init__(self, ticked: Sequence[str]) -> None:
+        super().__init__()
+        self.boxes: dict[str, QCheckBox] = {}
+        self.group = ChoiceField([])
+        self.group.changed.connect(self.changed)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 4)
+        layout.setSpacing(3)
+        for name in _NAMES:
+            words = words_for(name).removesuffix(f" ({_SHORT['knndm']})")  # too wide for a narrow dock
+            box = QCheckBox(words[:1].upper() + words[1:] if name != _GROUPS else "Whole groups:")
+            box.setChecked(name in ticked)
+            box.toggled.connect(lambda _: self.changed.emit())
+            self.boxes[name] = box
+            if name != _GROUPS:
+                layout.addWidget(box)
+        self._groups = QWidget()
+        line = QHBoxLayout(self._groups)
+        line.setContentsMargins(0, 0, 0, 0)
+        line.addWidget(self.boxes[_GROUPS])
+        line.addWidget(self.group, 1)
+        layout.addWidget(self._groups)
+        self.offer_groups([], Recipe())
+
+    def offer_groups(self, parts: Sequence[PairedDataset], recipe: Recipe) -> None:
+        """Offer the groups that spots belong to; without any, whole groups cannot be held out."""
+        choices = group_choices(parts, recipe)
+        known = bool(choices) and choices[0][0] != choices[0][1]  # a group that is there says how many there are
+        chosen = self.group.value()
+        self.group.set_choices(choices if known else [])
+        if known and chosen in dict(choices):
+            self.group.set_value(chosen)
+        self._groups.setVisible(known)
+
+    def chosen(self) -> tuple[str, ...]:
+        """Return the ticked ones, as the functions take them: ``leave_group_out:donor`` says the group."""
+        names = [name for name, box in self.boxes.items() if box.isChecked() and name != _GROUPS]
+        group = self.group.value()
+        if self.boxes[_GROUPS].isChecked() and group:
+            names.append(f"{_GROUPS}:{group}")
+        return tuple(names)
+
+    def summary(self) -> str:
+        """Return what is ticked, in few words."""
+        return " · ".join(map(protocol_words, self.chosen())) or "none"

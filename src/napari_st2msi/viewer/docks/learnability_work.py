@@ -1,0 +1,103 @@
+"""The long work of the Learnability dock: on a background thread, without widgets or state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from napari_st2msi.paired import PairedDataset
+from napari_st2msi.progress import Progress
+from napari_st2msi.recipe import Recipe
+from napari_st2msi.recipe.networks import trains_networks
+from napari_st2msi.section import Section
+from napari_st2msi.viewer.docks.train_work import gather
+from napari_st2msi.viewer.load_torch import load_torch
+
+if TYPE_CHECKING:
+    from napari_st2msi.evaluation.learnability import Learnability
+    from napari_st2msi.evaluation.tiers import Tiers
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What is to be assessed.
+
+    Attributes
+    ----------
+    sections, parts
+        Sections, and their paired spots.
+    protocols
+        As `napari_st2msi.evaluation.learnability.learnability` takes them.
+    """
+
+    sections: tuple[Section, ...]
+    parts: tuple[PairedDataset, ...]
+    recipe: Recipe
+    protocols: tuple[str, ...]
+
+    def predicts_as(self, other: Asked) -> bool:
+        """Return whether spots held out in the same way were predicted in the same way."""
+        same = len(self.parts) == len(other.parts) and all(map(lambda a, b: a is b, self.parts, other.parts))
+        return same and _predicting(self.recipe) == _predicting(other.recipe)
+
+
+@dataclass(frozen=True, eq=False)
+class Assessed:
+    """What was asked, and found."""
+
+    asked: Asked
+    found: Learnability
+
+
+def _predicting(recipe: Recipe) -> dict[str, object]:
+    """Return the choices that say how spots are predicted: all but what learnability chooses itself."""
+    choices = recipe.model_dump(exclude={"intervals", "pairing"})
+    return {**choices, "evaluation": {**choices["evaluation"], "protocol": None, "group": None}}
+
+
+def assess(
+    asked: Asked,
+    criteria: Tiers,
+    before: Assessed | None = None,
+    *,
+    progress: Progress,
+    cancelled: Callable[[], bool],
+) -> Assessed:
+    """Find which ions can be learned.
+
+    Parameters
+    ----------
+    before
+        What was assessed before; spots that were predicted in the same way then are not predicted again.
+    """
+    from napari_st2msi.evaluation.learnability import learnability
+
+    progress(0.0, "gathering spots")
+    paired = gather(asked.sections, asked.parts, asked.recipe, cancelled)
+    if trains_networks(asked.recipe.model):
+        progress(0.0, "starting torch")
+        load_torch()
+    known = {}
+    if before is not None and before.asked.predicts_as(asked):
+        # Found under the names of columns, in the order in which they were asked for.
+        done = dict(zip(before.asked.protocols, before.found.evaluations.values(), strict=True))
+        known = {name: each for name, each in done.items() if name in asked.protocols}
+    found = learnability(
+        paired,
+        asked.recipe,
+        protocols=asked.protocols,
+        section=asked.sections,
+        evaluations=known,
+        criteria=criteria,
+        progress=progress,
+        cancelled=cancelled,
+    )
+    return Assessed(asked, found)
+
+
+def judge(
+    found: Learnability, criteria: Tiers, by: str, *, progress: Progress, cancelled: Callable[[], bool]
+) -> Learnability:
+    """Judge tiers anew; no spot is predicted again."""
+    return found.judged(criteria, by)

@@ -1,0 +1,291 @@
+"""The Compare dock: run combinations in the background, see who wins, look at one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from napari.components import ViewerModel
+from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtTest import QTest
+
+from napari_st2msi import pipeline
+from napari_st2msi.benchmarking.leaderboard import COLUMNS, NAMES
+from napari_st2msi.paired import PairedDataset
+from napari_st2msi.recipe import Evaluation, Genes, Model, Recipe
+from napari_st2msi.section import Section
+from napari_st2msi.viewer.docks import compare_work
+from napari_st2msi.viewer.docks.compare import CompareDock
+from napari_st2msi.viewer.docks.compare_board import row_in_words
+from napari_st2msi.viewer.docks.compare_results import ResultsView
+from napari_st2msi.viewer.state import state_of
+
+# Waiting ends when what is waited for happens; only a machine that does much else needs so long.
+PATIENCE_MS = 240_000
+QUICK = Recipe(
+    evaluation=Evaluation(n_folds=2), genes=Genes(n_top=30, neighbourhood="none"), model=Model(name="ridge", n_alphas=3)
+)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where results are kept: not in the folder of whoever runs the tests. Tests share it, so nothing is done twice."""
+    return tmp_path_factory.mktemp("comparisons")
+
+
+@pytest.fixture(autouse=True)
+def _own_results(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare_work, "user_folder", lambda: kept)
+
+
+@pytest.fixture(scope="module")
+def data() -> tuple[Section, PairedDataset]:
+    """A simulated section, registered and paired."""
+    section = pipeline.simulate(name="brain", n_spots=200, n_genes=50, ions_per_kind=1, image_px=128, seed=3)
+    pipeline.register(section.sections[0])
+    return section.sections[0], pipeline.pair(section.sections[0])
+
+
+@pytest.fixture
+def dock(qtbot: Any, viewer: ViewerModel) -> CompareDock:
+    state_of(viewer).recipe = QUICK
+    dock = CompareDock(viewer)
+    qtbot.addWidget(dock)
+    dock.resize(340, 760)
+    dock.show()
+    qtbot.waitExposed(dock)
+    return dock
+
+
+@pytest.fixture
+def paired(dock: CompareDock, data: tuple[Section, PairedDataset]) -> Iterator[Section]:
+    section, paired = data
+    dock.state.add_section(section)
+    dock.state.set_paired(paired, section)
+    tick(dock, models=("ridge", "position"), features=("recipe",), protocols=("random", "blocks"))
+    yield section
+    dock.jobs.shut()
+
+
+def tick(dock: CompareDock, **chosen: tuple[str, ...]) -> None:
+    for choice, names in chosen.items():
+        for name, box in getattr(dock, choice).boxes.items():
+            box.setChecked(name in names)
+
+
+def press(dock: CompareDock, qtbot: Any) -> None:
+    qtbot.mouseClick(dock.run_bar.button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not dock.jobs.running, timeout=PATIENCE_MS)
+
+
+def test_an_empty_dock_says_what_to_do(dock, make_section):
+    assert "Open a section" in dock.empty.label.text()
+    assert dock.run_bar.isHidden()
+    dock.state.add_section(make_section("unpaired"))
+    assert "not paired" in dock.empty.label.text()
+
+
+def test_every_combination_is_run_and_one_can_be_looked_at(dock, paired, qtbot):
+    assert "4 combinations" in dock.state_line.accessibleName()
+    press(dock, qtbot)
+    board = dock.compared.benchmark.leaderboard
+    assert dock.messages.level == "good"
+    assert set(zip(board["model"], board["protocol"], strict=True)) == {
+        (model, protocol) for model in ("ridge", "position") for protocol in ("random", "blocks")
+    }
+    table = dock.results.table
+    rows = board[board["protocol"] == dock.results.protocol.value()].sort_values("rank")
+    assert [table.board.names(row)["model"] for row in range(table.board.rowCount())] == rows["model"].tolist()
+    # A click on the second row brings its prediction to Explore.
+    second = rows.iloc[1]
+    where = table.visualRect(table.board.index(1, 0)).center()
+    QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, where)
+    qtbot.waitUntil(lambda: dock.state.evaluation is not None, timeout=PATIENCE_MS)
+    evaluation = dock.state.evaluation
+    assert evaluation.model == second["model"]
+    assert dock.state.prediction is evaluation.prediction
+    assert evaluation.prediction.uns["provenance"]["kind"] == "out_of_fold"
+    assert "out of fold" in dock.messages.text
+    # And so does a cell of the heatmap, in another way of holding out.
+    heatmap = dock.results.heatmap
+    other = next(name for name in ("random", "blocks") if name != dock.results.protocol.value())
+    row = heatmap.rows.index("ridge")
+    column = next(place for place, (key, _) in enumerate(heatmap.columns) if key.endswith(other))
+    QTest.mouseClick(heatmap, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, cell(heatmap, row, column))
+    qtbot.waitUntil(lambda: dock.state.evaluation is not evaluation, timeout=PATIENCE_MS)
+    assert dock.state.evaluation.protocol["protocol"] == other
+    assert dock.state.evaluation.model == "ridge"
+    assert heatmap.marked == (row, column)
+
+
+def cell(heatmap: Any, row: int, column: int) -> QPoint:
+    """Return the middle of a cell."""
+    for x in range(heatmap.width()):
+        y = (row + 0.5) * heatmap._height
+        if heatmap.at(QPointF(x, y)) == (row, column):
+            return QPoint(x + 5, int(y))
+    raise AssertionError("no such cell")
+
+
+def test_what_was_done_is_not_done_again_and_more_can_be_added(dock, paired, qtbot):
+    tick(dock, models=("ridge",), protocols=("blocks",))
+    press(dock, qtbot)
+    told: list[Any] = []
+    dock.jobs.told.connect(told.append)
+    press(dock, qtbot)
+    assert not told
+    tick(dock, models=("ridge", "coordinates"))
+    press(dock, qtbot)
+    assert [each.words.split(" · ")[0] for each in told] == ["coordinates"]
+
+
+def test_a_failure_is_listed_and_the_others_go_on(dock, paired, data, qtbot, monkeypatch):
+    from napari_st2msi.errors import ModelProblem
+    from napari_st2msi.models.registry import model_class
+
+    def fail(*_args: Any, **_choices: Any) -> None:
+        raise ModelProblem("It cannot be fitted.")
+
+    dock.state.recipe = QUICK.model_copy(update={"evaluation": Evaluation(n_folds=3)})
+    monkeypatch.setattr(compare_work, "results_folder", lambda names: compare_work.user_folder() / "failing")
+    monkeypatch.setattr(model_class("ridge"), "fit", fail)
+    tick(dock, models=("coordinates", "ridge"), protocols=("blocks",))
+    press(dock, qtbot)
+    assert dock.compared.benchmark.leaderboard["model"].tolist() == ["coordinates"]
+    assert "1 failed" in dock.messages.text
+    assert not dock.failures_group.isHidden()
+    assert "It cannot be fitted." in dock.failures.words.text()
+
+
+def test_stopped_it_keeps_what_was_done(dock, paired, qtbot):
+    dock.state.recipe = QUICK.model_copy(update={"evaluation": Evaluation(n_folds=4)})
+    tick(dock, models=("coordinates", "ridge", "pls", "linear", "lasso"), protocols=("blocks", "random", "half"))
+    dock.jobs.told.connect(lambda _: dock.jobs.cancel())
+    press(dock, qtbot)
+    assert 1 <= len(dock.compared.benchmark.leaderboard) < 15
+    assert dock.messages.level == "warning"
+    assert "go on where it was" in dock.messages.text
+
+
+def test_nothing_ticked_is_said_before_any_work(dock, paired, qtbot):
+    for choice, words in (("models", "model"), ("features", "set of features"), ("protocols", "way of holding out")):
+        tick(dock, models=("ridge",), features=("recipe",), protocols=("random",))
+        tick(dock, **{choice: ()})
+        qtbot.mouseClick(dock.run_bar.button, Qt.MouseButton.LeftButton)
+        assert not dock.jobs.running
+        assert f"Tick a {words}" in dock.messages.text
+
+
+def test_a_config_is_taken_instead_of_the_ticks(dock, paired, tmp_path, qtbot):
+    config = tmp_path / "mine.yaml"
+    config.write_text(
+        f"recipe:\n{_indented(QUICK.to_yaml())}\nmodels: [coordinates]\nprotocols: [random]\nseeds: [0, 1]\n"
+    )
+    dock.take_config(config)
+    assert "1 model, 1 set of features, 1 way of holding out, 2 seeds" in dock.config_words.text()
+    assert dock.models_group.isHidden()
+    press(dock, qtbot)
+    assert sorted(dock.compared.benchmark.leaderboard["seed"]) == [0, 1]
+    assert not dock.results.seed.isHidden()
+    dock.forget_config()
+    assert not dock.models_group.isHidden()
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  {line}" for line in text.splitlines())
+
+
+@pytest.mark.parametrize("text", ["models: [nonsense]\nprotocols: [random]", "models: [", "models: [ridge]"])
+def test_a_config_that_makes_no_sense_is_an_error_in_words(dock, paired, tmp_path, text, qtbot):
+    config = tmp_path / "bad.yaml"
+    config.write_text(text)
+    dock.take_config(config)
+    if not dock.messages.text:  # names are looked at with the data, before any work
+        press(dock, qtbot)
+    assert dock.messages.level == "error"
+    assert not dock.messages.details.toPlainText()
+
+
+def test_results_are_opened_and_a_folder_without_any_is_refused(dock, paired, kept, tmp_path, qtbot):
+    tick(dock, models=("ridge",), protocols=("blocks",))
+    press(dock, qtbot)
+    folder, n = dock.compared.benchmark.folder, len(dock.compared.benchmark.leaderboard)
+    dock.compared = None
+    dock.open_results(folder)
+    qtbot.waitUntil(lambda: not dock.jobs.running, timeout=PATIENCE_MS)
+    assert len(dock.compared.benchmark.leaderboard) == n
+    dock.open_results(tmp_path)
+    qtbot.waitUntil(lambda: not dock.jobs.running, timeout=PATIENCE_MS)
+    assert "holds no benchmark" in dock.messages.text
+    # A section that is not open cannot be looked at, and the dock says which one to open.
+    dock.state.remove_section(paired)
+    dock.look_at(dock.results.table.board.names(0))
+    qtbot.waitUntil(lambda: "not open" in dock.messages.text, timeout=PATIENCE_MS)
+    assert "'brain'" in dock.messages.text
+
+
+BOARD = pd.DataFrame(
+    [
+        ["brain", "ridge", "hvg", "blocks", 0, 1, 20, 0.4, 0.2, 0.0, 0.0, 0.0, True],
+        ["brain", "ridge", "svd", "blocks", 0, 2, 20, 0.38, 0.1, 0.02, -0.01, 0.05, True],
+        ["brain", "position", "none", "blocks", 0, 3, 20, 0.1, np.nan, 0.3, 0.25, 0.35, False],
+        ["brain", "linear", "svd", "blocks", 0, 4, 20, -9.0, -9.0, 9.4, 9.0, 9.9, False],
+    ],
+    columns=["data", "model", "features", "protocol", "seed", "rank", "n_common", "r2", "gain", "behind",
+             "behind_lower", "behind_upper", "as_good"],
+).reindex(columns=[*NAMES, *COLUMNS])  # fmt: skip
+
+
+def test_a_row_says_how_far_behind_it_is(qtbot):
+    assert row_in_words(BOARD.iloc[0]) == "ridge · hvg: median R² 0.40 over 20 ions. The best."
+    assert "Behind the best by 0.020 [−0.010, 0.050], which is as good." in row_in_words(BOARD.iloc[1])
+    assert row_in_words(BOARD.iloc[2]).endswith("Behind the best by 0.300 [0.250, 0.350].")
+
+
+def test_the_heatmap_has_baselines_under_all_features_and_gaps_where_nothing_was_done(qtbot):
+    view = ResultsView()
+    qtbot.addWidget(view)
+    view.show_board(BOARD)
+    heatmap = view.heatmap
+    values = pd.DataFrame(heatmap.values, index=heatmap.rows, columns=[key for key, _ in heatmap.columns])
+    assert values.loc["ridge"].tolist() == [0.4, 0.38]
+    assert values.loc["position"].tolist() == [0.1, 0.1]
+    assert np.isnan(values.loc["least squares", "hvg|blocks"])
+    heard: list[Any] = []
+    view.chosen.connect(heard.append)
+    heatmap.chosen.emit("least squares", "hvg|blocks")
+    assert not heard
+    heatmap.chosen.emit("position", "svd|blocks")
+    assert heard == [{"data": "brain", "model": "position", "features": "none", "protocol": "blocks", "seed": 0}]
+
+
+def test_one_model_that_fails_badly_does_not_flatten_the_others(qtbot):
+    view = ResultsView()
+    qtbot.addWidget(view)
+    view.show_board(BOARD)
+    low, high = view.heatmap._limits
+    assert low >= -0.25
+    assert high == 0.4
+    assert view.table.board.span[1] < 2
+    view.resize(320, 500)
+    view.show()
+    image = view.table.grab().toImage()  # intervals are painted, far ones at the end
+    assert not image.isNull()
+
+
+@pytest.mark.parametrize("size", [9, 13])
+def test_nothing_is_wider_than_the_narrowest_dock(dock, paired, size, qtbot):
+    from napari.settings import get_settings
+
+    get_settings().appearance.font_size = size
+    dock.resize(320, 700)
+    for group in (*dock.ticked, dock.config_group):
+        group.expand()
+    dock.results.show_board(BOARD)
+    dock.results_group.show()
+    qtbot.wait(50)
+    assert dock.scroll.widget().minimumSizeHint().width() <= dock.scroll.viewport().width()

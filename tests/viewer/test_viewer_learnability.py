@@ -1,0 +1,276 @@
+"""The Learnability dock: assess in the background, tell ions apart, judge anew, draw splits."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.components import ViewerModel
+from qtpy.QtCore import QPointF, Qt
+from qtpy.QtTest import QTest
+
+from napari_st2msi import pipeline
+from napari_st2msi.evaluation.learnability import Learnability, learnability
+from napari_st2msi.evaluation.tiers import TIERS
+from napari_st2msi.paired import PairedDataset
+from napari_st2msi.recipe import Evaluation, Genes, Model, Recipe
+from napari_st2msi.section import Section
+from napari_st2msi.viewer import layers
+from napari_st2msi.viewer.docks.learnability import LearnabilityDock
+from napari_st2msi.viewer.docks.learnability_plot import axes_of
+from napari_st2msi.viewer.state import state_of
+
+# Waiting ends when what is waited for happens; only a machine that does much else needs so long.
+PATIENCE_MS = 240_000
+QUICK = Recipe(
+    evaluation=Evaluation(n_folds=2), genes=Genes(n_top=30, neighbourhood="none"), model=Model(name="ridge", n_alphas=3)
+)
+
+
+@pytest.fixture(scope="module")
+def data() -> tuple[Section, PairedDataset]:
+    """A simulated section, registered and paired."""
+    section = pipeline.simulate(name="brain", n_spots=260, n_genes=60, ions_per_kind=4, image_px=128, seed=3).sections[
+        0
+    ]
+    pipeline.register(section)
+    return section, pipeline.pair(section)
+
+
+@pytest.fixture(scope="module")
+def found(data: tuple[Section, PairedDataset]) -> Learnability:
+    return learnability(data[1], QUICK, protocols=("random", "blocks"), section=data[0])
+
+
+@pytest.fixture
+def dock(qtbot: Any, viewer: ViewerModel) -> LearnabilityDock:
+    state_of(viewer).recipe = QUICK
+    dock = LearnabilityDock(viewer)
+    qtbot.addWidget(dock)
+    dock.resize(340, 760)
+    dock.show()
+    qtbot.waitExposed(dock)
+    return dock
+
+
+@pytest.fixture
+def paired(dock: LearnabilityDock, data: tuple[Section, PairedDataset]) -> Iterator[Section]:
+    section, paired = data
+    dock.state.add_section(section)
+    dock.state.set_paired(paired, section)
+    yield section
+    dock.jobs.shut()
+
+
+@pytest.fixture
+def assessed(dock: LearnabilityDock, paired: Section, found: Learnability, qtbot: Any) -> LearnabilityDock:
+    """A dock with what was found, without waiting for it."""
+    dock.state.set_learnability(found, paired)
+    qtbot.wait(20)
+    return dock
+
+
+def press(dock: LearnabilityDock, qtbot: Any) -> None:
+    qtbot.mouseClick(dock.run_bar.button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not dock.jobs.running, timeout=PATIENCE_MS)
+
+
+def test_an_empty_dock_says_what_to_do(dock, make_section):
+    assert "Open a section" in dock.empty.label.text()
+    assert dock.run_bar.isHidden()
+    dock.state.add_section(make_section("unpaired"))
+    assert "not paired" in dock.empty.label.text()
+    dock.state.add_section(make_section("alone", msi=False))
+    assert "needs genes and ions" in dock.empty.label.text()
+    assert all(group.isHidden() for group in (*dock.results, dock.how_group))
+
+
+def test_assess_predicts_once_and_puts_tiers_where_all_docks_see_them(dock, paired, qtbot):
+    dock.protocols.boxes["blocks"].setChecked(False)
+    press(dock, qtbot)
+    first = dock.state.learnability
+    assert list(first.protocols) == ["random"]
+    assert dock.messages.level == "good"
+    assert f"{first.counts[3]} in tier 3" in dock.messages.text
+    for tier, button in dock.counts.buttons.items():
+        assert button.text().endswith(f"Tier {tier}: {first.counts[tier]}")
+    # A second way of holding out is another choice; what was predicted under the first is kept.
+    dock.protocols.boxes["blocks"].setChecked(True)
+    assert "choices changed" in dock.state_line.accessibleName()
+    press(dock, qtbot)
+    second = dock.state.learnability
+    assert list(second.protocols) == ["random", "blocks"]
+    assert second.evaluations["random"] is first.evaluations["random"]
+    assert "choices changed" not in dock.state_line.accessibleName()
+    dock.state.recipe = QUICK.model_copy(update={"genes": Genes(n_top=20)})
+    assert "choices changed" in dock.state_line.accessibleName()
+
+
+def test_cancel_changes_nothing(dock, paired, qtbot):
+    qtbot.mouseClick(dock.run_bar.button, Qt.MouseButton.LeftButton)
+    assert dock.run_bar.running
+    qtbot.mouseClick(dock.run_bar.cancel, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not dock.jobs.running, timeout=PATIENCE_MS)
+    assert dock.state.learnability is None
+    assert "Stopped" in dock.messages.text
+
+
+def test_nothing_ticked_is_said_before_any_work(dock, paired, qtbot):
+    for box in dock.protocols.boxes.values():
+        box.setChecked(False)
+    qtbot.mouseClick(dock.run_bar.button, Qt.MouseButton.LeftButton)
+    assert not dock.jobs.running
+    assert "Tick a way of holding out" in dock.messages.text
+
+
+def test_a_split_that_cannot_be_made_is_an_error_in_words(dock, paired, qtbot):
+    dock.state.recipe = Recipe.model_validate({"evaluation": {"block_um": 100_000.0}, "model": {"name": "ridge"}})
+    press(dock, qtbot)
+    assert dock.messages.level == "error"
+    assert not dock.messages.details.toPlainText()  # in the user's words, no traceback
+    assert dock.state.learnability is None
+
+
+def test_groups_are_offered_where_spots_have_them(dock, data, make_section):
+    section, paired = data
+    dock.state.add_section(section)
+    dock.state.set_paired(paired, section)
+    assert dock.protocols._groups.isHidden()
+    assert dock.protocols.chosen() == ("random", "blocks")
+    half = paired.genes.obs_names < paired.genes.obs_names[len(paired) // 2]
+    genes, ions = paired.genes.copy(), paired.ions.copy()
+    for table in (genes, ions):
+        table.obs["donor"] = np.where(half, "A", "B")
+    dock.state.set_paired(PairedDataset(genes, ions), section)
+    assert not dock.protocols._groups.isHidden()
+    dock.protocols.boxes["leave_group_out"].setChecked(True)
+    assert "leave_group_out:donor" in dock.protocols.chosen()
+    assert "each donor" in dock.protocols.summary()
+
+
+def test_a_click_in_the_scatter_looks_at_that_ion_and_says_why(assessed, found, qtbot):
+    plot = assessed.plot
+    ion = str(found.table["blocks_gain"].astype(float).idxmax())
+    scatter, place = plot.scatter, plot.scatter.keys.tolist().index(ion)
+    at = scatter.plot.mapFromScene(scatter.box.mapViewToScene(QPointF(*scatter.xy[place])))
+    QTest.mouseClick(scatter.plot.viewport(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, at)
+    qtbot.waitUntil(lambda: assessed.state.ion is not None, timeout=2000)
+    # Another point may lie over it; whichever was chosen is at that place.
+    chosen = assessed.state.ion
+    assert found.table.loc[chosen, "blocks_gain"] == pytest.approx(scatter.xy[place][1], abs=0.02)
+    assert str(found.table.loc[chosen, "label"]) in plot.title.text()
+    assert plot.reason.text().lower() == str(found.table.loc[chosen, "reason"]).lower() + "."
+    assert scatter.ring.data["y"].tolist() == pytest.approx([float(found.table.loc[chosen, "blocks_gain"])])
+    # And the other way: an ion chosen elsewhere is marked here.
+    other = next(key for key in scatter.keys if key != chosen)
+    assessed.state.ion = str(other)
+    assert str(found.table.loc[other, "label"]) in plot.title.text()
+
+
+def test_a_tier_is_shown_alone_in_every_dock(assessed, found, qtbot):
+    tier = max(TIERS, key=lambda number: found.counts[number])
+    own = frozenset(found.table.index[found.table["tier"] == tier])
+    qtbot.mouseClick(assessed.counts.buttons[tier], Qt.MouseButton.LeftButton)
+    assert assessed.state.brushed == own
+    assert not assessed.every.isHidden()
+    qtbot.mouseClick(assessed.every, Qt.MouseButton.LeftButton)
+    assert assessed.state.brushed == frozenset()
+    assert not assessed.counts.buttons[tier].isChecked()
+    assessed.plot.scatter.brushed.emit(own)
+    assert assessed.counts.buttons[tier].isChecked()
+
+
+def test_moran_i_is_set_against_each_outcome_under_each_protocol(assessed, found, qtbot):
+    famous = assessed.famous
+    assert set(famous.numbers) == {f"{p}_{o}" for p in ("random", "blocks") for o in ("r2_coordinates", "r2", "gain")}
+    for protocol in ("random", "blocks"):
+        expected = f"{found.spearman(protocol, 'r2', predictor='coordinates'):.2f}".replace("-", "−")
+        assert expected != "nan"
+        assert famous.numbers[f"{protocol}_r2_coordinates"].text() == expected
+    qtbot.mouseClick(famous.numbers["random_gain"], Qt.MouseButton.LeftButton)
+    assert (assessed.plot.across.value(), assessed.plot.up.value()) == ("moran_i", "random_gain")
+    assert f"Spearman {famous.numbers['random_gain'].text()}" in assessed.plot.rank.text()
+
+
+def test_too_few_ions_to_correlate_are_said(assessed, found):
+    correlations = found.correlations.assign(spearman=np.nan)
+    assessed.state.set_learnability(replace(found, correlations=correlations))
+    assert "Fewer than 20 ions" in assessed.famous.words.text()
+    assert not any(number.isEnabled() for number in assessed.famous.numbers.values())
+
+
+def test_every_axis_and_colour_can_be_drawn(assessed, found):
+    for name, _ in axes_of(found):
+        assessed.plot.show_axes("moran_i", name)
+        values = found.table[name].astype(float)
+        known = values.notna() & ((values > 0) | (name not in ("mean_intensity", "signal_to_noise")))
+        assert len(assessed.plot.scatter.keys) == known.sum() > 0
+    assessed.plot.show_axes("moran_i", "mz")
+    for colour in ("finding", "class"):
+        assessed.plot.colour.set_value(colour)
+        for name, n in found.table[colour].value_counts().drop("", errors="ignore").head(3).items():
+            assert f"{name.replace(' ', '&nbsp;')}&nbsp;{n}" in assessed.plot.legend.text()
+        assert sum(map(int, re.findall(r"&nbsp;(\d+)\b", assessed.plot.legend.text()))) == len(found.table)
+
+
+def test_other_criteria_judge_anew_and_predict_nothing(assessed, found, qtbot):
+    assert found.counts[3] < len(found.table)
+    assessed.criteria_group.expand()
+    assessed.criteria.fields["least_gain"].spin.setValue(1.0)
+    qtbot.waitUntil(lambda: assessed.state.learnability.counts[3] == len(found.table), timeout=PATIENCE_MS)
+    judged = assessed.state.learnability
+    assert judged.evaluations is found.evaluations
+    assert judged.criteria.least_gain == 1.0
+    assert assessed.counts.buttons[1].text().endswith(": 0")
+    assert not assessed.counts.buttons[1].isEnabled()
+    assessed.criteria.fields["least_gain"].spin.setValue(found.criteria.least_gain)
+    assessed.judged_by.box.setCurrentIndex(assessed.judged_by.box.findData("random"))
+    qtbot.waitUntil(lambda: assessed.state.learnability.judged_by == "random", timeout=PATIENCE_MS)
+    assert assessed.state.learnability.counts == found.judged(by="random").counts
+
+
+def test_folds_are_drawn_and_hidden_by_one_button(assessed, paired, found, viewer, qtbot):
+    splits = assessed.splits
+    assert splits.layer is None
+    qtbot.mouseClick(splits.button, Qt.MouseButton.LeftButton)
+    layer = layers.find(viewer, paired, "folds")
+    assert layer.visible
+    assert splits.button.text() == "Hide the folds"
+    assert splits.held.text() == found.protocols["blocks"]
+    blocks = layer.face_color.copy()
+    splits.protocol.box.setCurrentIndex(splits.protocol.box.findData("random"))
+    assert splits.held.text() == found.protocols["random"]
+    assert not np.array_equal(layer.face_color, blocks)
+    splits.fold.box.setCurrentIndex(1)
+    assert "held" in splits.legend.text()
+    assert layer.name == f"folds · {found.evaluations['random'].folds[0].name}"
+    qtbot.mouseClick(splits.button, Qt.MouseButton.LeftButton)
+    assert not layer.visible
+    viewer.layers.remove(layer)
+    qtbot.mouseClick(splits.button, Qt.MouseButton.LeftButton)
+    assert layers.find(viewer, paired, "folds").visible
+
+
+def test_pairing_again_says_what_to_press(assessed, paired, data):
+    assessed.state.set_paired(data[1], paired)
+    assert "Press Assess" in assessed.state_line.accessibleName()
+    assert not assessed.ions_group.isHidden()
+
+
+@pytest.mark.parametrize("size", [9, 13])
+def test_nothing_is_wider_than_the_narrowest_dock(assessed, found, size, viewer, qtbot):
+    from napari.settings import get_settings
+
+    get_settings().appearance.font_size = size
+    assessed.resize(320, 700)
+    assessed.criteria_group.expand()
+    assessed.how_group.expand()
+    assessed.state.ion = str(found.table.index[0])
+    assessed.state.brushed = frozenset(found.table.index[:3])
+    qtbot.wait(50)
+    inner = assessed.scroll.widget()
+    assert inner.minimumSizeHint().width() <= assessed.scroll.viewport().width()
