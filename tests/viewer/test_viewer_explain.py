@@ -142,6 +142,16 @@ def test_a_key_turns_to_the_genes_and_back(dock, page):
     assert dock.pages.currentWidget() is page
 
 
+def test_a_long_title_is_drawn_smaller(dock, page):
+    layer = layers.find(dock.viewer, dock.state.section, "attribution")
+    dock.viewer.canvas.size = (400, 600)
+    page.show_gene("g3")
+    wide = layer.name_overlay.font_size
+    page._labels["linear0"] = "a lipid with a name that is twice as long as the canvas is wide, and then some"
+    page.show_gene("g4")
+    assert layer.name_overlay.font_size < wide
+
+
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_picture_asked_for_by_its_key_is_shown_on_the_page_of_pictures(dock, page, number):
     click_tab(dock, number)

@@ -21,7 +21,7 @@ PICTURES: tuple[Picture, ...] = ("measured", "predicted", "residual")
 # Titles over the cells of a grid: smallest and largest size in points, the width of a letter in
 # pixels at one point, and what is kept free of a cell.
 _TITLE_POINTS = (6.0, 10.0)
-_TITLE_WIDTH = 0.97
+_TITLE_WIDTH = 1.03
 _TITLE_MARGIN = 10
 
 #: What lies over the tissue and is no picture of its own.

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFormLayout, QScrollArea, QVBoxLayout, QWidget
 from superqt import QElidingLabel
 
@@ -35,6 +36,8 @@ class Page(QScrollArea):
         Whether the page is looked at.
     """
 
+    #: Other values are shown over the tissue.
+    drawn = Signal()
     #: Of the layer that is seen while the page is.
     role: ClassVar[layers.Role]
 
@@ -117,6 +120,7 @@ class Page(QScrollArea):
             if fresh:
                 self.viewer.layers.selection.active = layer
         self.colour_bar.show_scale(what, colours, limits, provenance=unit, explain=explain)
+        self.drawn.emit()
 
 
 def column_in(widget: QWidget) -> QVBoxLayout:

@@ -40,6 +40,8 @@ class Pages(QTabWidget):
         self._pictures, self._state = pictures, dock.state
         self._read: tuple[Section | None, TrainedModel | None] = (None, None)
         self._due = False
+        for page in (self.genes, self.change):
+            page.drawn.connect(pictures.fit_titles)
         self._clusters = Jobs(dock.state, self)
         self._clusters.done.connect(self._offer_clusters)
         self._clusters.failed.connect(dock.messages.show_error)
