@@ -34,7 +34,6 @@ from tonsil import tonsil
 
 HERE = Path(__file__).resolve().parents[1]
 IMAGES = HERE / "docs" / "images"
-RINGS = {"model": {"name": "ridge"}, "genes": {"neighbourhood": "rings"}}
 
 
 def auc(score: pd.Series, positive: pd.Series) -> float:
@@ -44,13 +43,14 @@ def auc(score: pd.Series, positive: pd.Series) -> float:
     return float(roc_auc_score(positive, score))
 
 
-def simulated(seeds: list[int], n_spots: int) -> None:
+def simulated(seeds: list[int], n_spots: int, model: str) -> None:
     """Tell gene-encoded ions from smooth ones, over several specimens."""
+    recipe = Recipe.model_validate({"model": {"name": model}, "genes": {"neighbourhood": "rings"}})
     tables = []
     for seed in seeds:
         simulation = st2msi.simulate(n_spots=n_spots, n_genes=800, ions_per_kind=10, seed=seed, image_px=128)
         start = time.perf_counter()
-        found = st2msi.learnability(simulation.paired(), Recipe.model_validate(RINGS), protocols=("random", "blocks"))
+        found = st2msi.learnability(simulation.paired(), recipe, protocols=("random", "blocks"))
         print(f"  seed {seed}: {time.perf_counter() - start:.0f} s", flush=True)
         tables.append(found.table.assign(kind=simulation.truth.ions["kind"], seed=seed))
     rows = []
@@ -69,7 +69,7 @@ def simulated(seeds: list[int], n_spots: int) -> None:
             ]
         )
     table(
-        f"AUC, {n_spots:,} spots, ridge with rings, blocks: encoded against smooth | against smooth and noise",
+        f"AUC, {n_spots:,} spots, {model} with rings, blocks: encoded against smooth | against smooth and noise",
         ["seed", "gain", "Moran's I", "gain", "Moran's I", "tiers agree"],
         rows,
     )
@@ -185,11 +185,12 @@ def main() -> None:
     parser.add_argument("what", nargs="+", choices=["simulated", "ceilings", "tonsil", "speed"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--spots", type=int, default=1000)
+    parser.add_argument("--model", default="ridge", help="of the simulated sections")
     parser.add_argument("--data", type=Path, default=None, help="folder with the two h5ad files of the tonsil")
     choices = parser.parse_args()
     home = Path(os.environ.get("NAPARI_ST2MSI_DATA", HERE.parent / "shared" / "data"))
     if "simulated" in choices.what:
-        simulated(choices.seeds, choices.spots)
+        simulated(choices.seeds, choices.spots, choices.model)
     if "ceilings" in choices.what:
         known_ceilings(choices.seeds, choices.spots)
     if "tonsil" in choices.what:

@@ -40,4 +40,5 @@ def test_bad_input_is_refused_before_any_work(section: Path, tmp_path: Path) -> 
     out = tmp_path / "out"
     assert "no protocol 'blok'" in refused("learnability", section, "--out", out, "--protocol", "blok")
     assert "least_gain" in refused("learnability", section, "--out", out, "--least-gain", "2")
+    assert "Adjacent sections" in refused("learnability", section, "--out", out, "--adjacent", "a", "b")
     assert not out.exists()

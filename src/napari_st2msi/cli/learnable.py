@@ -43,6 +43,14 @@ def learnability(
     judged_by: Annotated[
         str | None, typer.Option("--judged-by", metavar="NAME", help="The one for tiers. Default: the strictest.")
     ] = None,
+    adjacent: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            "--adjacent",
+            metavar="NAME NAME",
+            help="Two sections that lie next to each other in the tissue block: what repeats is a ceiling.",
+        ),
+    ] = None,
     least_gain: Annotated[
         float | None, typer.Option("--least-gain", help="R² that genes must add to position, for tiers 1 and 2.")
     ] = None,
@@ -83,6 +91,7 @@ def learnability(
             recipe,
             protocols=protocol or ("random", "blocks"),
             section=sections if all(section.has_msi for section in sections) else None,
+            adjacent_sections=adjacent,
             criteria=criteria,
             judged_by=judged_by,
             progress=progress,
