@@ -116,7 +116,8 @@ class ViewsPanel(QWidget):
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Put the buttons below the choice where its words would be cut beside them."""
         super().resizeEvent(event)
-        beside = self._buttons.sizeHint().width() + _READABLE * self.fontMetrics().averageCharWidth()
+        words = _READABLE * self.choice.box.fontMetrics().averageCharWidth()
+        beside = words + self._row.spacing() + self._buttons.sizeHint().width()
         directions = QBoxLayout.Direction
         self._row.setDirection(directions.LeftToRight if beside <= self.width() else directions.TopToBottom)
 
