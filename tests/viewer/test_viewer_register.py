@@ -199,7 +199,7 @@ def test_a_click_on_either_side_and_one_on_the_other_make_a_pair(
     fourth = dock.editor.pair("4")
     assert fourth.predicted == "moving"
     assert "predicted in the MSI" in dock.landmarks.hint.text()
-    layer = dock.moving.layer
+    layer = dock.stage.moving.layer
     assert layer is not None
     assert len(layer.data) == 4
     assert layer.face_color[3, 3] == 0, "a prediction is hollow"
@@ -358,7 +358,7 @@ def test_other_docks_do_not_cover_the_st_and_get_what_they_asked_for_afterwards(
     assert explore.ions.buttons["measured"].isChecked(), "it is what Explore shows"
     assert not any(seen)
     assert not measured().visible
-    assert window.layers.selection.active is hand.dock.fixed.layer
+    assert window.layers.selection.active is hand.dock.stage.fixed.layer
     measured().visible = True  # by its eye in the layer list
     assert not measured().visible
     open_dock(window, "Explore")
@@ -410,7 +410,7 @@ def test_another_active_layer_takes_neither_clicks_nor_tools(
 ) -> None:
     hand = start(bare)
     dock = hand.dock
-    landmarks = dock.fixed.layer
+    landmarks = dock.stage.fixed.layer
     assert landmarks is not None
     assert window.layers.selection.active is landmarks
     dock.st_view.show_view("counts")
@@ -442,7 +442,7 @@ def test_names_are_written_beside_markers_and_read_on_any_ground(
     panel = dock.st_view if side == "fixed" else dock.msi_view
     panel.turn(1)
     panel.mirror()
-    canvas = dock.fixed if side == "fixed" else dock.moving
+    canvas = dock.stage.fixed if side == "fixed" else dock.stage.moving
     names = canvas._names
     assert names is not None
     assert not canvas.layer.text.visible  # type: ignore[union-attr]

@@ -7,21 +7,19 @@ from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from napari.layers import Points
-from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtCore import QEvent
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QShortcut
 
 from napari_st2msi.errors import St2msiError
 from napari_st2msi.registration.registration import Registration
 from napari_st2msi.section import Section
-from napari_st2msi.viewer import layers
 from napari_st2msi.viewer.docks.register_autosave import Autosave
-from napari_st2msi.viewer.docks.register_canvas import LandmarkCanvas
 from napari_st2msi.viewer.docks.register_commands import Commands
 from napari_st2msi.viewer.docks.register_context import can_be_registered
-from napari_st2msi.viewer.docks.register_keys import WORDS, RegisterKeys
+from napari_st2msi.viewer.docks.register_keys import WORDS
 from napari_st2msi.viewer.docks.register_layout import RegisterLayout
+from napari_st2msi.viewer.docks.register_stage import Stage
 from napari_st2msi.viewer.docks.register_table import rows_of
 from napari_st2msi.viewer.docks.register_view import (
     applied_in_words,
@@ -53,8 +51,6 @@ class RegisterDock(RegisterLayout):
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer)
-        self.fixed = LandmarkCanvas(self.viewer, "fixed", self.editor)
-        self.moving = LandmarkCanvas(self.canvases.right, "moving", self.editor)
         self.commands = Commands(self.editor, self.landmarks.add, self.messages)
         self.fitting = Fitting(self.state, self)
         self.autosave = Autosave(self.context, parent=self)
@@ -64,20 +60,16 @@ class RegisterDock(RegisterLayout):
         self._why_not = ""
         # From when the landmarks of another section are there until the section is.
         self._changing = False
-        self.keys = RegisterKeys(
-            self,
-            (self.viewer, self.canvases.right),
-            {
-                "add": self.landmarks.add.toggle,
-                "accept": self.commands.accept,
-                "disable": self.commands.disable,
-                "delete": self.commands.delete,
-                "stop": self.commands.stop,
-                "undo": self.commands.undo,
-                "redo": self.commands.redo,
-            },
-            self.save,
-        )
+        commands = {
+            "add": self.landmarks.add.toggle,
+            "accept": self.commands.accept,
+            "disable": self.commands.disable,
+            "delete": self.commands.delete,
+            "stop": self.commands.stop,
+            "undo": self.commands.undo,
+            "redo": self.commands.redo,
+        }
+        self.stage = Stage(self, commands, self.save)
         self._connect()
         self._on_section()
 
@@ -116,7 +108,6 @@ class RegisterDock(RegisterLayout):
         for jobs in (self.jobs, self.automatic.jobs):
             jobs.started.connect(self._refresh)
             jobs.ended.connect(self._refresh)
-        self.viewer.layers.events.inserted.connect(self._on_layer)
         self.follow(self.state.section_changed, self._on_section)
         self.follow(self.state.sections_changed, self._on_section)
         self.follow(self.state.saved_changed, self._on_saved)
@@ -147,46 +138,17 @@ class RegisterDock(RegisterLayout):
     def _enter(self) -> None:
         """Show both canvases, if there is a section for them; look up what it carries when it is seen first."""
         section = self.context.section
-        if section is None or self.canvases.shown or not self.front:
+        if section is None or self.stage.shown or not self.front:
             return
-        self.canvases.show(section)
-        known = layers.find(self.viewer, section, "landmarks_st")
-        st, msi = self.canvases.widgets or (None, None)
-        self.fixed.show(known, partial(layers.add, self.viewer, section, "landmarks_st"), st)
-        right = self.canvases.right.layers
-        self.moving.show(next((layer for layer in right if isinstance(layer, Points)), None), right.append, msi)
-        self.context.shown = True
-        self.canvases.measure()
-        self._activate()
-        for layer in (*layers.own_layers(self.viewer, section), self.moving.layer):
-            self.keys.claim(layer)
-        self.keys.bind(self.canvases.widgets)
+        self.stage.show(section)
         if not self._held[section].known:
             self._looking.start(Job("Looking for landmarks", partial(look_up, section)))
         self._refresh()
 
     def _leave(self) -> None:
-        if not self.canvases.shown:
-            return
-        self.landmarks.add.setChecked(False)
-        self.keys.release()
-        self.context.shown = False
-        self.fixed.hide()
-        self.moving.hide()
-        self.canvases.hide(self.context.section)
-
-    def _activate(self) -> None:
-        """Make the landmarks the active layers: the tools of another one would get the clicks and keys, too."""
-        for canvas in (self.fixed, self.moving):
-            canvas.activate()
-
-    def _on_layer(self, event: Any) -> None:
-        """Keep keys and clicks for the landmarks when another dock shows something meanwhile."""
-        section = self.context.section
-        if self.canvases.shown and section is not None and layers.role_of(event.value, section) is not None:
-            self.keys.claim(event.value)
-            # napari activates a new layer after it has told of it.
-            QTimer.singleShot(0, self._activate)
+        if self.stage.shown:
+            self.landmarks.add.setChecked(False)
+            self.stage.hide()
 
     # -- the section ----------------------------------------------------------------------------
 
@@ -258,9 +220,7 @@ class RegisterDock(RegisterLayout):
             self._refresh()
 
     def _on_adding(self, adding: bool) -> None:
-        self.fixed.adding = self.moving.adding = adding
-        if adding:
-            self._activate()
+        self.stage.add_landmarks(adding)
         self._refresh()
 
     def _on_selected(self, id: str | None) -> None:
@@ -270,8 +230,7 @@ class RegisterDock(RegisterLayout):
     def _on_row(self, id: str) -> None:
         """Select a landmark that was chosen in the table, and bring it into view on both sides."""
         self.editor.select(id)
-        for canvas in (self.fixed, self.moving):
-            canvas.centre_on(id)
+        self.stage.centre_on(id)
 
     # -- fitting --------------------------------------------------------------------------------
 
