@@ -308,6 +308,16 @@ def test_nothing_starts_before_all_is_checked(
     assert not (tmp_path / "out").exists()
 
 
+def test_learnability_from_what_was_done(done: Benchmark, evaluated: list[str]) -> None:
+    learned = done.learnability(data="brain", model="ridge", features="recipe")
+    assert evaluated == []
+    assert list(learned.protocols) == ["random"]
+    own = done.metabolites.query("model == 'ridge'").set_index("ion")
+    np.testing.assert_allclose(learned.table["random_r2"], own["r2"], rtol=1e-5, atol=1e-8)
+    with pytest.raises(RecipeProblem, match="Nothing was done of ridge on hvg"):
+        done.learnability(data="brain", model="ridge", features="hvg")
+
+
 def test_damaged_folders(done: Benchmark, tmp_path: Path) -> None:
     with pytest.raises(FileProblem, match="holds no benchmark"):
         read_benchmark(tmp_path)

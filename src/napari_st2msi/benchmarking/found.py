@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from napari_st2msi.benchmarking.config import Config
+from napari_st2msi.benchmarking.data import Shelf
 from napari_st2msi.benchmarking.leaderboard import failures, tables, timings
 from napari_st2msi.benchmarking.plan import Plan, Planned
 from napari_st2msi.benchmarking.run import read_outcome, result_folder
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from napari_st2msi.evaluation.evaluate import Evaluation
+    from napari_st2msi.evaluation.learnability import Learnability
+    from napari_st2msi.paired import PairedDataset
 
 #: Files of a benchmark's folder, beside `results` and `runs`.
 LEADERBOARD, METABOLITES, FAILURES, TIMINGS, REPORT = (
@@ -101,6 +104,60 @@ class Benchmark:
     def prediction(self, **names: Any) -> AnnData:
         """Return the out-of-fold prediction of a combination; raises as `evaluation`."""
         return read_prediction(self._result(names))
+
+    def learnability(
+        self,
+        *,
+        data: str,
+        model: str,
+        features: str,
+        seed: int | None = None,
+        paired: PairedDataset | None = None,
+        progress: Progress = Progress(),
+        cancelled: Callable[[], bool] = never,
+    ) -> Learnability:
+        """Return what can be learned of each metabolite by one model, under all protocols that were done.
+
+        Nothing is predicted anew.
+
+        Parameters
+        ----------
+        seed
+            The first of the config where None.
+        paired
+            The data, where they were given and not named in the config; else they are opened again.
+
+        Raises
+        ------
+        RecipeProblem
+            Nothing was done of that model.
+        St2msiError
+            The data cannot be opened, or as `napari_st2msi.evaluation.learnability.learnability`.
+        """
+        from napari_st2msi.evaluation.learnability import learnability
+
+        seed = self.config.seeds[0] if seed is None else seed
+        names = {"data": data, "model": model, "features": features, "seed": seed}
+        done = [
+            each
+            for each in self.plan.planned
+            if names.items() <= each.combination.names.items() and is_written(result_folder(self.folder, each.key))
+        ]
+        if not done:
+            raise RecipeProblem(f"Nothing was done of {model} on {features} with '{data}' and seed {seed}.")
+        shelf = Shelf(self.config, None if paired is None else {data: paired})
+        spots, _ = shelf.get(done[0].combination, progress=progress.part(0.0, 0.3), cancelled=cancelled)
+        return learnability(
+            spots,
+            done[0].combination.recipe,
+            protocols=(),
+            section=shelf.sections(data) or None,
+            evaluations={
+                each.combination.protocol: read_evaluation(result_folder(self.folder, each.key)) for each in done
+            },
+            progress=progress.part(0.3, 1.0),
+            cancelled=cancelled,
+        )
 
     def _result(self, names: Mapping[str, Any]) -> Path:
         planned = self.find(**names)

@@ -155,8 +155,8 @@ def _metabolites(words: str, table: pd.DataFrame) -> str:
         text = f'<td class="text">{escape(str(row["label"]))}</td>'
         rows.append(f'<tr>{text}{numbers}<td>{gain}</td><td class="text">{escape(str(row["verdict"]))}</td></tr>')
     return (
-        f'<h3>{escape(words)}</h3><div class="scroll"><table><thead><tr><th class="text">metabolite</th>{head}'
-        f'<th class="text">verdict</th></tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+        f'<h3>{escape(words)}</h3><table><thead><tr><th class="text">metabolite</th>{head}'
+        f'<th class="text">verdict</th></tr></thead><tbody>{"".join(rows)}</tbody></table>'
     )
 
 
