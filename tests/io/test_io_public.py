@@ -12,7 +12,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from repository import Repository, serving
 
 import napari_st2msi as st2msi
 from napari_st2msi.errors import FileProblem
@@ -20,6 +19,7 @@ from napari_st2msi.io.public import records, transfer
 from napari_st2msi.io.public.catalogue import CATALOGUE
 from napari_st2msi.io.public.download import download, public_record
 from napari_st2msi.progress import Cancelled, Progress
+from repository import Repository, serving
 
 BIG = bytes(range(256)) * 20_000  # 5 MB: several blocks
 
