@@ -66,14 +66,14 @@ def famous_figure(found: Learnability) -> Figure:
     names = list(found.protocols)
     figure = Figure(figsize=(2.5 * len(names) + 0.6, 6.4), dpi=110, facecolor="white", layout="constrained")
     axes = figure.subplots(len(rows), len(names), squeeze=False, sharex=True, sharey="row")
+    for axis, name in zip(axes[0], names, strict=True):
+        axis.set_title(name.replace("_", " "), fontsize=9, loc="left", color=INK, fontweight="bold")
     for line, (column, words) in zip(axes, rows.items(), strict=True):
         for axis, name in zip(line, names, strict=True):
             outcome, _, predictor = column.partition("_")
             rho = found.spearman(name, outcome, predictor=predictor or None)
             _scatter(axis, found.table, f"{name}_{column}")
             axis.set_title(f"ρ = {_signed(rho)}", fontsize=9, loc="right", color=INK)
-            if line is axes[0]:
-                axis.set_title(name.replace("_", " "), fontsize=9, loc="left", color=INK, fontweight="bold")
         line[0].set_ylabel(words, fontsize=8.5)
     for axis in axes[-1]:
         axis.set_xlabel("Moran's I", fontsize=8.5)
@@ -87,7 +87,9 @@ def _scatter(axis: Axes, table: pd.DataFrame, column: str) -> None:
     for tier, colour in TIER_COLOURS.items():
         own = table[table["tier"] == tier]
         shown = own[column].clip(FLOOR, 1)
-        axis.scatter(own["moran_i"], shown, s=11, color=colour, alpha=0.7, linewidths=0, label=f"tier {tier}", zorder=2)
+        axis.scatter(
+            own["moran_i"], shown, s=11, color=colour, alpha=0.7, linewidths=0, label=f"tier {tier}", zorder=5 - tier
+        )
     axis.spines[["top", "right"]].set_visible(False)
     axis.spines[["left", "bottom"]].set_color(FAINT)
     axis.tick_params(labelsize=8, color=FAINT, labelcolor=INK)
