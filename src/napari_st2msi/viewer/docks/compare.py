@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from napari.utils.history import get_open_history, update_open_history
 from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
 from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
 
+from napari_st2msi.benchmarking.config import Config
 from napari_st2msi.errors import St2msiError
+from napari_st2msi.models.registry import BASELINES
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.section import Section
 from napari_st2msi.viewer.docks import compare_work
@@ -34,9 +36,6 @@ from napari_st2msi.viewer.parts.empty import EmptyState
 from napari_st2msi.viewer.parts.open_dock import open_dock
 from napari_st2msi.viewer.parts.style import Look
 from napari_st2msi.viewer.parts.words import Words
-
-if TYPE_CHECKING:
-    from napari_st2msi.benchmarking.config import Config
 
 _FIRST = ("random", "blocks")
 
@@ -154,19 +153,17 @@ class CompareDock(Dock):
         except St2msiError as error:
             self.messages.show_error(str(error))
             return
-        paired = None
-        names = [each.name for each in config.data]
+        data, names = None, [each.name for each in config.data]
         if not names:
-            sections, parts = self.chosen_sections(), self._parts()
-            if not parts:
+            data = compare_work.Open(tuple(self.chosen_sections()), tuple(self._parts()))
+            names = [data.name]
+            if not data.parts:
                 self.messages.show_warning("Tick a paired section to compare models on.")
                 return
-            names = [" + ".join(section.name for section in sections)]
-            paired = {names[0]: PairedDataset.concat(parts)}
         self._failed = []
         where = [] if self._config is None else [str(self._config[0])]
         out = compare_work.results_folder([*where, *names])
-        call = partial(compare_work.compare, config, out, paired)
+        call = partial(compare_work.compare, config, out, data)
         self.run(Job("Comparing", call, tells="told"), self._on_compared)
 
     def _on_told(self, ended: Ended) -> None:
@@ -234,8 +231,6 @@ class CompareDock(Dock):
 
     def take_config(self, path: Path) -> None:
         """Compare what a config says, instead of what is ticked."""
-        from napari_st2msi.benchmarking.config import Config
-
         try:
             self._config = path, Config.read(path)
         except St2msiError as error:
@@ -336,8 +331,6 @@ class CompareDock(Dock):
 
     def _count(self) -> int:
         """Return how many combinations are ticked; what sees no gene is there once for all features."""
-        from napari_st2msi.models.registry import BASELINES
-
         without = sum(name in BASELINES for name in self.models.chosen())
         with_genes = len(self.models.chosen()) - without
         return (with_genes * len(self.features.chosen()) + without) * len(self.protocols.chosen())

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QWidget
 from superqt import QFlowLayout
 
+from napari_st2msi.benchmarking.config import OWN_FEATURES as RECIPE
+from napari_st2msi.benchmarking.config import Config
 from napari_st2msi.models.registry import BASELINES, model_names
 from napari_st2msi.recipe import PRESETS, Recipe
 from napari_st2msi.viewer.docks.learnability_choices import protocol_words
 from napari_st2msi.viewer.parts.choice_words import words_for
 
-if TYPE_CHECKING:
-    from napari_st2msi.benchmarking.config import Config
-
-#: What the benchmark calls the genes that the recipe says.
-RECIPE = "recipe"
 #: What works without genes belongs into every comparison.
 FIRST_MODELS = ("two_stage", "ridge", "coordinates", "position")
 
@@ -95,8 +91,6 @@ def config_of(
     RecipeProblem
         Nothing is ticked of something.
     """
-    from napari_st2msi.benchmarking.config import Config
-
     chosen = {"models": models, "features": features, "protocols": protocols}
     return Config.of(
         {"title": title, "recipe": recipe.model_dump(), **{name: list(given) for name, given in chosen.items()}}

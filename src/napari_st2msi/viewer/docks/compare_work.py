@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,10 @@ from qtpy.QtCore import QStandardPaths
 from napari_st2msi.errors import FileProblem
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.progress import Cancelled, Progress
+from napari_st2msi.recipe.networks import trains_networks
+from napari_st2msi.section import Section
+from napari_st2msi.viewer.docks.train_work import gather
+from napari_st2msi.viewer.load_torch import load_torch
 
 if TYPE_CHECKING:
     from napari_st2msi.benchmarking.benchmark import Benchmark
@@ -75,19 +79,52 @@ def results_folder(names: Sequence[str]) -> Path:
     return user_folder() / hashlib.sha256(json.dumps(list(names)).encode()).hexdigest()[:16]
 
 
+@dataclass(frozen=True, eq=False)
+class Open:
+    """Sections that are open, to be compared on together.
+
+    Attributes
+    ----------
+    sections, parts
+        Sections, and their paired spots.
+    """
+
+    sections: tuple[Section, ...]
+    parts: tuple[PairedDataset, ...]
+
+    @property
+    def name(self) -> str:
+        """What they are called together."""
+        return " + ".join(section.name for section in self.sections)
+
+
 def compare(
     config: Config,
     out: Path,
-    paired: Mapping[str, PairedDataset] | None,
+    data: Open | None,
     *,
     progress: Progress,
     cancelled: Callable[[], bool],
     told: Callable[[Ended], None],
 ) -> Compared:
-    """Run a benchmark; stopped by the user, what was done so far is given."""
-    from napari_st2msi.benchmarking.benchmark import benchmark, read_benchmark
+    """Run a benchmark; stopped by the user, what was done so far is given.
 
-    begun = False
+    Parameters
+    ----------
+    data
+        What to compare on, None for the data of the config.
+    """
+    from napari_st2msi.benchmarking.benchmark import benchmark, read_benchmark
+    from napari_st2msi.benchmarking.combinations import combinations
+
+    begun, paired = False, None
+    asked = combinations(config, None if data is None else [data.name])
+    if any(trains_networks(each.recipe.model) for each in asked):
+        progress(0.0, "starting torch")
+        load_torch()
+    if data is not None:
+        progress(0.0, "gathering spots")
+        paired = {data.name: gather(data.sections, data.parts, config.recipe, cancelled)}
 
     def ended(combination: Any, outcome: Any) -> None:
         nonlocal begun
