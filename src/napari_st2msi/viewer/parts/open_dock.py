@@ -13,7 +13,7 @@ def open_dock(viewer: Any, name: str) -> Any:
     Parameters
     ----------
     name
-        As the manifest calls it: ``Data``, ``Register``, ``Train`` or ``Explore``.
+        As the manifest calls it: ``Data``, ``Register``, ``Train``, ``Explore``, ``Learnability`` or ``Compare``.
     """
     outer, dock = viewer.window.add_plugin_dock_widget(PLUGIN, name, tabify=True)
     outer.show()
