@@ -85,7 +85,7 @@ def forecast(properties: pd.DataFrame, outcome: pd.Series, *, seed: int = 0) -> 
     goal = outcome.astype(float).replace([np.inf, -np.inf], np.nan).dropna()
     if len(goal) < LEAST_IONS or np.ptp(goal) == 0 or not len(properties.columns):
         return None
-    x, y = properties.loc[goal.index].to_numpy(dtype=float), goal.to_numpy()
+    x, y = properties.loc[goal.index].to_numpy(dtype=float), goal.to_numpy(dtype=np.float64)
     rng = np.random.default_rng(seed)
     fold = rng.permutation(len(y)) % FOLDS
     predicted = np.full(len(y), np.nan)
@@ -229,7 +229,7 @@ def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
     return float(one @ other / np.sqrt(power)) if power > 0 else float("nan")
 
 
-def _rank_correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+def _rank_correlation(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
     from scipy.stats import rankdata
 
     a, b = rankdata(one), rankdata(other)
