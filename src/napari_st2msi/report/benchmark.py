@@ -116,8 +116,8 @@ def _heatmaps(board: pd.DataFrame) -> str:
     with_genes = board[board["features"] != NO_FEATURES]
     for data, own in (with_genes if len(with_genes) else board).groupby("data", sort=False):
         caption = (
-            f"{data}: median R² over ions, the mean over seeds. Bold: the first of its panel; with a dot: as good, by "
-            "the paired block bootstrap in every seed."
+            f"{data}: median R² over ions, the mean over seeds. Bold: the first of its panel; with a dot: as good as "
+            "the first of the leaderboard, by the paired block bootstrap in every seed."
         )
         parts.append(figure_tag(heatmaps(own), caption))
     return "".join(parts)
