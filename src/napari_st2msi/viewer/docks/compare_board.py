@@ -28,8 +28,8 @@ _COLUMNS = (
     ("r2", "R²", "Median over ions, out of fold", 44),
     (_BEHIND, "Behind", "By how much the median R² lies behind the best, with its 95 % interval (paired block "
      "bootstrap); an interval that reaches 0 is as good", 84),
-    ("gain", "Gain", "Median over ions of the R² beyond the best baseline without genes", 44),
-    ("share_gain", "Genes add", "Share of ions with a gain above 0.02", 68),
+    ("gain", "Gain", "Median over ions of the R² beyond the best baseline without genes", 50),
+    ("share_gain", "Genes add", "Share of ions with a gain above 0.02", 80),
     ("r2_q1", "R² ¼", "A quarter of the ions is below", 44),
     ("r2_q3", "R² ¾", "A quarter of the ions is above", 44),
     ("pearson", "Pearson", "Median over ions", 60),
@@ -40,7 +40,7 @@ _COLUMNS = (
 _SHARES = ("share_gain",)
 _MOST_ROWS = 9
 # Rows are drawn as far behind as so many times the median row.
-_FAR = 3.0
+_FAR = 6.0
 
 
 class BoardModel(QAbstractTableModel):
