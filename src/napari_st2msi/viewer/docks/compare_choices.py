@@ -9,8 +9,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QWidget
 from superqt import QFlowLayout
 
-from napari_st2msi.benchmarking.config import OWN_FEATURES as RECIPE
-from napari_st2msi.benchmarking.config import Config
+from napari_st2msi.benchmarking.config import OWN_FEATURES, Config
 from napari_st2msi.models.registry import BASELINES, model_names
 from napari_st2msi.recipe import PRESETS, Recipe
 from napari_st2msi.viewer.docks.learnability_choices import protocol_words
@@ -29,7 +28,7 @@ def features_words(name: str) -> str:
     """Return what models see, in few words."""
     if name == "none":
         return "no genes"
-    return "as in Train" if name == RECIPE else words_for(name)
+    return "as in Train" if name == OWN_FEATURES else words_for(name)
 
 
 class Ticks(QWidget):
@@ -78,7 +77,7 @@ def models_ticks() -> Ticks:
 
 def features_ticks() -> Ticks:
     """Return the choice of what models see."""
-    return Ticks([(name, features_words(name)) for name in (RECIPE, *PRESETS)], (RECIPE,))
+    return Ticks([(name, features_words(name)) for name in (OWN_FEATURES, *PRESETS)], (OWN_FEATURES,))
 
 
 def config_of(

@@ -9,10 +9,11 @@ import pandas as pd
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_st2msi.benchmarking.config import OWN_FEATURES
 from napari_st2msi.recipe import PRESETS
 from napari_st2msi.report.figures import FLOOR
 from napari_st2msi.viewer.docks.compare_board import Board, row_in_words
-from napari_st2msi.viewer.docks.compare_choices import RECIPE, features_words, model_words
+from napari_st2msi.viewer.docks.compare_choices import features_words, model_words
 from napari_st2msi.viewer.docks.learnability_choices import protocol_words
 from napari_st2msi.viewer.parts.dock import form
 from napari_st2msi.viewer.parts.fields import ChoiceField
@@ -32,7 +33,7 @@ MEASURES = (
     ("moran_gain", "Moran's I and gain (Spearman)"),
 )
 _WITHOUT = "none"
-_ORDER = (RECIPE, *PRESETS)
+_ORDER = (OWN_FEATURES, *PRESETS)
 _MOST_FAILURES = 12
 
 

@@ -128,4 +128,4 @@ class FamousView(QWidget):
 
 def _value(famous: pd.DataFrame, protocol: str, predictor: str, outcome: str) -> float:
     known = (predictor, outcome) in famous.columns and protocol in famous.index
-    return float(famous.loc[protocol, (predictor, outcome)]) if known else float("nan")
+    return float(famous[predictor, outcome].to_dict()[protocol]) if known else float("nan")

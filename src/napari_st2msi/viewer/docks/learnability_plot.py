@@ -114,7 +114,7 @@ class PlotView(QWidget):
             self.reason.setText("Click a point to see what was found of that ion, and why.")
             return
         assert self.found is not None
-        row = self.found.table.loc[ion]
+        row = self.found.table.loc[[ion]].iloc[0]
         self.title.setText(str(row["label"]))
         reason = str(row["reason"])
         self.reason.setText(reason[:1].upper() + reason[1:] + ".")
@@ -189,7 +189,7 @@ class PlotView(QWidget):
 
     def _tip(self, ion: str) -> str:
         assert self.found is not None
-        row = self.found.table.loc[ion]
+        row = self.found.table.loc[[ion]].iloc[0]
         return f"{row['label']}\n{row['reason']}"
 
 

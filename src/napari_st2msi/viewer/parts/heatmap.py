@@ -103,8 +103,8 @@ class Heatmap(QWidget):
 
         if self.marked is not None:
             painter.setPen(QPen(self.palette().color(QPalette.ColorRole.WindowText), 2))
-            row, column = self.marked
-            painter.drawRect(QRectF(left + column * width + 1, row * height + 1, width - 3, height - 3))
+            i, j = self.marked
+            painter.drawRect(QRectF(left + j * width + 1, i * height + 1, width - 3, height - 3))
 
     def _colours(self) -> NDArray[np.float64]:
         """Return rows × columns × RGBA."""

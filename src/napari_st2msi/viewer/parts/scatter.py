@@ -150,8 +150,7 @@ class Scatter(QWidget):
     def mark(self, key: str | None) -> None:
         """Put a ring around a point."""
         self._marked = key
-        place = np.flatnonzero(self.keys == key) if key is not None else []
-        self.ring.setData(pos=self.xy[place[:1]] if len(place) else np.empty((0, 2)))
+        self.ring.setData(pos=self.xy[np.flatnonzero(self.keys == key)[:1]])
 
     def set_look(self, look: Look) -> None:
         """Draw in the colours and the font size of the theme."""
