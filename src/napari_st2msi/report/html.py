@@ -121,7 +121,7 @@ def report_page(
     title = title or f"Ions predicted from genes: {names[0] if len(names) == 1 else f'{len(names)} sections'}"
     fair = scored(flat)
     return filled(
-        "template.html",
+        "evaluation.html",
         title=escape(title),
         subtitle=escape(f"{_counted(names)} · model {model} · {held_out(evaluation)} · {date.today().isoformat()}"),
         lead=escape(in_short(flat)),

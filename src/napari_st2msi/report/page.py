@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 
 def filled(template: str, **parts: str) -> str:
-    """Return a page: a template of this folder with its parts.
+    """Return a page: ``page.html`` around a template of this folder, with their parts.
 
     Parameters
     ----------
     parts
-        As HTML, by their names in the template; `style`, `script` (tables of class ``sorted`` sort and filter) and
-        `version` are given.
+        As HTML, by their names in the template and in ``page.html``; style, script (tables of class ``sorted`` sort and
+        filter) and version are given.
     """
     from napari_st2msi import __version__
 
-    text = {name: _text(name) for name in ("style.css", "table.js")}
-    shared = {"style": text["style.css"], "script": text["table.js"], "version": escape(__version__)}
-    return Template(_text(template)).substitute(**shared, **parts)
+    content = Template(_text(template)).substitute(parts)
+    shared = {"style": _text("style.css"), "script": _text("table.js"), "version": escape(__version__)}
+    return Template(_text("page.html")).substitute(parts, content=content, **shared)
 
 
 def figure_tag(figure: Figure, caption: str = "", *, alt: str = "") -> str:
