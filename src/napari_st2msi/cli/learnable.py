@@ -9,7 +9,7 @@ import typer
 
 from napari_st2msi.cli.console import Run, written
 from napari_st2msi.cli.learning import check_writable, open_all
-from napari_st2msi.cli.sections import MsiOption, OverwriteOption
+from napari_st2msi.cli.sections import MsiOption, OverwriteOption, PairedArgument
 from napari_st2msi.io.opening import Opening
 from napari_st2msi.recipe import Recipe
 
@@ -18,14 +18,7 @@ if TYPE_CHECKING:
 
 
 def learnability(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="SECTION...",
-            help="One or several paired sections, or one h5ad of genes with its ions as --msi.",
-            show_default=False,
-        ),
-    ],
+    paths: PairedArgument,
     out: Annotated[
         Path,
         typer.Option("--out", "-o", metavar="FOLDER", help="Where to write tables and the figure.", show_default=False),

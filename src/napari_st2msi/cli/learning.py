@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_st2msi.cli.console import Run, written
-from napari_st2msi.cli.sections import MsiOption, OverwriteOption, open_path
+from napari_st2msi.cli.sections import MsiOption, OverwriteOption, PairedArgument, open_path
 from napari_st2msi.errors import DataProblem, FileProblem
 from napari_st2msi.io.opening import Opening
 from napari_st2msi.recipe import Recipe
@@ -19,14 +19,7 @@ if TYPE_CHECKING:
 
 
 def train(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="SECTION...",
-            help="One or several paired sections, or one h5ad of genes with its ions as --msi.",
-            show_default=False,
-        ),
-    ],
+    paths: PairedArgument,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="FOLDER", help="Where to write the model.", show_default=False)
     ],

@@ -23,6 +23,14 @@ PathArgument = Annotated[
 SectionArgument = Annotated[
     Path, typer.Argument(metavar="SECTION", help="A section as 'convert' wrote it.", show_default=False)
 ]
+PairedArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="SECTION...",
+        help="One or several paired sections, or one h5ad of genes with its ions as --msi.",
+        show_default=False,
+    ),
+]
 MsiOption = Annotated[
     Path | None, typer.Option("--msi", metavar="PATH", help="The MSI, when it lies in a file of its own.")
 ]
