@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 _DIVERGING, _FROM_ZERO, _FIXED = "RdBu_r", "magma", "viridis"
 _NAME_SHARE = 0.28
-_FOOT = 112
+_LINES_OF_FOOT = 10  # for the names of columns, at most
 
 
 class Heatmap(QWidget):
@@ -61,7 +61,7 @@ class Heatmap(QWidget):
 
     def sizeHint(self) -> QSize:
         """Return room for all rows and the names of columns."""
-        return QSize(240, self._height * len(self.rows) + _FOOT)
+        return QSize(240, self._height * len(self.rows) + self._foot)
 
     def minimumSizeHint(self) -> QSize:
         """Return room for all rows and the names of columns."""
@@ -70,6 +70,11 @@ class Heatmap(QWidget):
     @property
     def _height(self) -> int:
         return int(self.fontMetrics().height()) + 3
+
+    @property
+    def _foot(self) -> int:
+        longest = max((self.fontMetrics().horizontalAdvance(words) for _, words in self.columns), default=0)
+        return min(longest + 12, _LINES_OF_FOOT * self._height)
 
     @property
     def _left(self) -> float:
@@ -97,7 +102,7 @@ class Heatmap(QWidget):
             painter.save()
             painter.translate(QPointF(left + (j + 0.5) * width, len(self.rows) * height + 4))
             painter.rotate(90)
-            short = metrics.elidedText(words, Qt.TextElideMode.ElideRight, _FOOT - 8)
+            short = metrics.elidedText(words, Qt.TextElideMode.ElideRight, self._foot - 8)
             painter.drawText(QPointF(0, metrics.ascent() / 2 - 1), short)
             painter.restore()
 
