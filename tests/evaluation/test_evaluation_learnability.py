@@ -54,6 +54,13 @@ def test_gain_tells_encoded_from_smooth_and_moran_does_not(found, encoded, simul
     assert auc(found.table["moran_i"][smooth], encoded[smooth]) < 0.5  # the smoothest are not in the genes
 
 
+def test_skill_beyond_smoothness_is_told_where_blocks_were_held_out(found, encoded) -> None:
+    sure = found.table["blocks_skill_q"] <= 0.05
+    assert sure[encoded].mean() >= 0.9
+    assert sure[~encoded].mean() <= 0.2
+    assert (found.table["blocks_skill_p"].dropna() >= 1e-3).all()  # of 999 images drawn anew
+
+
 def test_tiers_agree_with_the_truth(found, encoded, simulation) -> None:
     assert ((found.table["tier"] < 3) == encoded).mean() >= 0.9
     noise = simulation.truth.ions["kind"] == "noise"

@@ -22,6 +22,7 @@ from napari_st2msi.evaluation.forecast import (
     rank_correlations,
     tier_forecast,
 )
+from napari_st2msi.evaluation.nulls import skill_significance
 from napari_st2msi.evaluation.properties import PROPERTIES, properties
 from napari_st2msi.evaluation.tiers import Tiers, tiers
 from napari_st2msi.progress import Progress, check, never
@@ -38,6 +39,8 @@ STRICTEST = ("leave_group_out", "tissue_halves", "knndm", "blocks", "half", "ran
 OUTCOMES = {"r2": "skill", "gain": "gain over position"}
 # Of each protocol: column of the table ← column of `Evaluation.flat()`.
 _SCORES = ("r2", "gain", "gain_lower", "gain_upper", "r2_coordinates", "r2_position", "pearson", "spearman")
+# How often images are redrawn to ask whether skill is more than smoothness gives.
+_SURROGATES = 999
 # Files of a folder that `save` wrote.
 _TABLE, _CSV, _CORRELATIONS, _MODELS, _FACTS = (
     "learnability.parquet", "learnability.csv", "correlations.csv", "forecasts.csv", "learnability.json",
@@ -55,7 +58,9 @@ class Learnability:
         `moran_i`, `ceiling`, `ceiling_source`, `sparsity`, `dynamic_range`, `skewness`, `entropy`, `mean_intensity`,
         `signal_to_noise`. Of each protocol P: `P_r2`, `P_gain` (over the best of training mean, coordinates and
         position), its interval `P_gain_lower` and `P_gain_upper`, `P_gain_coordinates`, `P_gain_position` (over that
-        alone, or the mean where that is better), `P_r2_coordinates`, `P_r2_position`, `P_pearson`, `P_spearman`.
+        alone, or the mean where that is better), `P_r2_coordinates`, `P_r2_position`, `P_pearson`, `P_spearman`,
+        `P_skill_p`, `P_skill_q` (how often an image redrawn with its smoothness is predicted as well, and the false
+        discovery rate; see `napari_st2msi.skill_significance`).
         Judged by one protocol: `learnable`, `relative_r2` (R² as a share of the ceiling), `tier` (1 to 3),
         `finding`, `reason`; and out of fold, from the ion's properties alone: `tier_likely_1` to `tier_likely_3`.
     correlations
@@ -270,17 +275,25 @@ def learnability(
     )  # fmt: skip
     known = properties(covered, recipe.ions, ceiling=limits.ceiling)
     found: dict[str, Evaluation] = {}
+    beyond: dict[str, pd.DataFrame] = {}
     for number, name in enumerate([*protocols, *[name for name in done if name not in protocols]]):
         check(cancelled)
         part = progress.part(0.1 + 0.85 * number / len(names), 0.1 + 0.85 * (number + 1) / len(names))
         if name not in done:
-            done[name] = cross_validate(paired, choices[name], progress=_named(part, name), cancelled=cancelled)
+            whole = _named(part.part(0.0, 0.9), name)
+            done[name] = cross_validate(paired, choices[name], progress=whole, cancelled=cancelled)
         found[_short(name)] = done[name]
+        beyond[_short(name)] = skill_significance(
+            done[name].prediction,
+            n_surrogates=_SURROGATES,
+            progress=_named(part.part(0.9, 1.0), name),
+            cancelled=cancelled,
+        )
     _check(found, known)
     check(cancelled)
     progress(0.95, "properties and skill")
     by = _strictest(found) if judged_by is None else _short(judged_by)
-    table = _judged(_table(found, known, limits.table["source"]), by, criteria or Tiers())
+    table = _judged(_table(found, beyond, known, limits.table["source"]), by, criteria or Tiers())
     model = found[by].model
     return Learnability(
         table,
@@ -334,7 +347,9 @@ def _check(found: Mapping[str, Evaluation], known: pd.DataFrame) -> None:
             raise DataProblem(f"The evaluation '{name}' is of other ions than the paired spots have. Evaluate these.")
 
 
-def _table(found: Mapping[str, Evaluation], known: pd.DataFrame, source: pd.Series) -> pd.DataFrame:
+def _table(
+    found: Mapping[str, Evaluation], beyond: Mapping[str, pd.DataFrame], known: pd.DataFrame, source: pd.Series
+) -> pd.DataFrame:
     first = next(iter(found.values())).flat()
     ions = first[["mz", "name", "formula", "adduct", "label"]]
     parts = [ions, known[["class"]], known[list(PROPERTIES)], source.rename("ceiling_source")]
@@ -345,7 +360,7 @@ def _table(found: Mapping[str, Evaluation], known: pd.DataFrame, source: pd.Seri
         scores = flat[list(_SCORES)].astype(float)
         for baseline in ("coordinates", "position"):
             scores[f"gain_{baseline}"] = scores["r2"] - scores[f"r2_{baseline}"].clip(lower=0.0)
-        parts.append(scores.add_prefix(f"{name}_"))
+        parts.append(scores.join(beyond[name][["skill_p", "skill_q"]]).add_prefix(f"{name}_"))
     return pd.concat([*parts, learnable], axis=1)
 
 
