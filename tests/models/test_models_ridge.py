@@ -141,7 +141,7 @@ def test_partly_present_ions_are_solved_side_by_side(shape):
 
 def test_penalties_far_too_weak_are_not_tried_and_nothing_else_is_chosen(monkeypatch):
     rng = np.random.default_rng(3)
-    x, mix = rng.normal(size=(150, 30)), rng.normal(size=(30, 12)) * (rng.random(12) < 0.7)
+    x, mix = rng.normal(size=(150, 30)), rng.normal(size=(30, 12))
     y = x @ mix + 6 * rng.normal(size=(150, 12))
     present = rng.random(y.shape) < 0.6
     alphas = np.geomspace(1e-4, 1e5, 20)
@@ -158,3 +158,18 @@ def test_penalties_far_too_weak_are_not_tried_and_nothing_else_is_chosen(monkeyp
     assert (ridge_partial.choose_alpha_where(x, y, present, alphas, folds) == chosen).all()
     assert min(tried) == alphas[0]
     assert len(np.unique(chosen)) > 2
+
+
+def test_an_error_that_rises_before_it_falls_is_followed(monkeypatch):
+    # What sections differ by is the widest direction of genes, and comes in first; it says nothing of another section.
+    rng = np.random.default_rng(0)
+    section = np.repeat(np.arange(4), 80)
+    signal = rng.normal(size=(320, 40))
+    x = signal + 3 * rng.normal(size=(4, 40))[section]
+    y = signal @ rng.normal(size=(40, 30)) / 6 + rng.normal(size=(4, 30))[section] + rng.normal(size=(320, 30))
+    present = rng.random(y.shape) < 0.7
+    folds = [InnerFold(np.flatnonzero(section != n), np.flatnonzero(section == n)) for n in range(4)]
+    alphas = np.geomspace(1, 1e7, 20)
+    chosen = ridge_partial.choose_alpha_where(x, y, present, alphas, folds)
+    monkeypatch.setattr(ridge_partial, "_RISES", 99)
+    assert (np.isfinite(chosen) == np.isfinite(ridge_partial.choose_alpha_where(x, y, present, alphas, folds))).all()

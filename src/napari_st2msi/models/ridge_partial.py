@@ -23,7 +23,8 @@ from napari_st2msi.progress import Progress, check, never
 _BATCH = 2**22  # spots × ions worked on at once
 _MOST_STEPS = 500
 _ROUGH, _EXACT = 1e-3, 1e-11
-# An error that rose so often in a row, by so much of that of the mean, does not fall below its least again.
+# An error that once was below that of the mean, and rose so often in a row by so much of it, hardly falls below its
+# least again. One above that of the mean may: with stiff penalties the directions of batches come first.
 _RISES, _FAR = 3, 0.01
 
 
@@ -76,7 +77,8 @@ def _risen(errors: NDArray[np.float64]) -> NDArray[np.bool_]:
         return np.zeros(errors.shape[1], dtype=bool)
     rising = (np.diff(errors[: _RISES + 1], axis=0) < 0).all(axis=0)
     far: NDArray[np.bool_] = errors[0] > errors.min(axis=0) + _FAR * errors[-1]
-    return rising & far
+    useful: NDArray[np.bool_] = errors.min(axis=0) < errors[-1]
+    return rising & far & useful
 
 
 def solve_where(
