@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_matrix
 
 from command_line import refused, result
 from napari_st2msi import pipeline
@@ -278,6 +279,17 @@ def test_content_knows_every_change() -> None:
     other = PairedDataset(spots.genes.copy(), spots.ions.copy())
     other.ions.X[0, 0] += 1
     assert content(other) != before
+    seen = PairedDataset(spots.genes.copy(), spots.ions.copy())
+    seen.genes.obsm["histology"] = np.ones((len(spots), 2))
+    assert content(seen) != before
+
+
+def test_content_is_the_same_whatever_else_lies_beside() -> None:
+    spots = planted(8)
+    before = content(spots)
+    spots.genes.obsm["sparse"] = csr_matrix(np.eye(len(spots)))
+    spots.genes.obsm["mixed"] = pd.DataFrame({"text": ["a"] * len(spots), "number": 1}, index=spots.genes.obs_names)
+    assert content(spots) == before
 
 
 def test_data_that_changed_since_the_plan(tmp_path: Path) -> None:

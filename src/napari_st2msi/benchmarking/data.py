@@ -93,14 +93,17 @@ class Shelf:
 
 def content(paired: PairedDataset) -> str:
     """Return 32 hexadecimal digits that change with any name, place, value, group or pixel of a data set."""
+    from napari_st2msi.features.histology import HISTOLOGY
     from napari_st2msi.training.fingerprint import fingerprint
 
     digest = blake2b(fingerprint(paired).encode(), digest_size=16)
     for table in (paired.genes.obs, paired.ions.obs, paired.ions.var):
         _add_frame(digest, table)
-    for name in sorted(paired.genes.obsm):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(np.asarray(paired.genes.obsm[name])).tobytes())
+    # What else lies there no model reads, and sparse or mixed tables have no bytes that stay the same.
+    for name in (HISTOLOGY, "spatial"):
+        if name in paired.genes.obsm:
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(np.asarray(paired.genes.obsm[name])).tobytes())
     weights = paired.pixel_weights
     if weights is not None:
         for part in (weights.indptr, weights.indices, weights.data):
