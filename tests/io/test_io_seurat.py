@@ -127,6 +127,35 @@ def test_objects_of_another_shape_are_refused(tmp_path: Path, value: R, message:
         open_section(write_rds(tmp_path / "bad.rds", value))
 
 
+def damaged(**parts: Any) -> R:
+    """Return spots whose matrix of counts has other parts than R would write."""
+    counts = assay(COUNTS, GENES, SPOTS)
+    counts.attributes["counts"].attributes.update(parts)
+    return seurat(SPOTS, visium(SPOTS, XY, ARRAY), Spatial=counts)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (damaged(i=np.full(np.count_nonzero(COUNTS), 5_000)), "sparse matrix of R is damaged"),
+        (damaged(i=np.full(np.count_nonzero(COUNTS), -1)), "sparse matrix of R is damaged"),
+        (damaged(Dim=np.array([12])), "sparse matrix of R is damaged"),
+        (damaged(Dimnames=R(np.zeros(0))), "no names of its rows"),
+    ],
+    ids=["beyond the last row", "before the first row", "one dimension", "no names"],
+)
+def test_damaged_matrices_are_refused(tmp_path: Path, value: R, message: str) -> None:
+    with pytest.raises(DataProblem, match=message):
+        open_section(write_rds(tmp_path / "bad.rds", value))
+
+
+def test_a_dense_matrix_of_another_size_than_it_says_is_refused(tmp_path: Path) -> None:
+    counts = assay(COUNTS, GENES, SPOTS)
+    counts.attributes["counts"] = R(COUNTS[1:], {"dim": np.array(COUNTS.shape)})
+    with pytest.raises(DataProblem, match="A matrix of R is damaged"):
+        open_section(write_rds(tmp_path / "bad.rds", seurat(SPOTS, visium(SPOTS, XY, ARRAY), Spatial=counts)))
+
+
 def test_damaged_files_and_a_missing_package_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = spots_file(tmp_path / "visium.RDS").read_bytes()
     (tmp_path / "cut.rds").write_bytes(whole[: len(whole) // 2])

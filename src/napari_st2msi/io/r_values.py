@@ -117,19 +117,33 @@ class RValue:
 
         if {"i", "p", "x", "Dim"} <= set(self._slots):
             parts = [self._slots[slot].array() for slot in ("x", "i", "p")]
-            rows, columns = self._slots["Dim"].array()
             try:
-                return csc_matrix(tuple(parts), shape=(int(rows), int(columns)))
-            except ValueError as error:
+                rows, columns = self._slots["Dim"].array()
+                found = csc_matrix(tuple(parts), shape=(int(rows), int(columns)))
+                # Without this, rows beyond the last are written outside the matrix later.
+                found.check_format(full_check=True)
+            except (ValueError, TypeError) as error:
                 raise DataProblem(f"A sparse matrix of R is damaged: {error}.") from error
+            return found
         if "dim" in self._slots and self._slots["dim"].size == 2:
-            rows, columns = self._slots["dim"].array()
-            return csc_matrix(np.asarray(self.array(), dtype=float).reshape(int(rows), int(columns), order="F"))
+            try:
+                rows, columns = self._slots["dim"].array()
+                return csc_matrix(np.asarray(self.array(), dtype=float).reshape(int(rows), int(columns), order="F"))
+            except (ValueError, TypeError) as error:
+                raise DataProblem(f"A matrix of R is damaged: {error}.") from error
         raise DataProblem(f"A matrix of R is of a kind that is not read: {', '.join(self.classes) or 'no matrix'}.")
 
     def dimension_names(self) -> tuple[list[str], list[str]]:
-        """Return the names of the rows and of the columns of a matrix."""
+        """Return the names of the rows and of the columns of a matrix.
+
+        Raises
+        ------
+        DataProblem
+            It has none.
+        """
         names = self["Dimnames" if "Dimnames" in self else "dimnames"]._value.value
+        if not isinstance(names, list) or len(names) != 2:
+            raise DataProblem("A matrix of R has no names of its rows and columns.")
         rows, columns = (RValue(each) for each in names)
         return rows.strings(), columns.strings()
 
