@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from r_files import R, assay, assay5, centroids, named, seurat, visium, write_rds
+from r_files import R, assay, assay5, centroids, named, seurat, sparse, visium, write_rds
 from reader_samples import hexagons
 
 from napari_st2msi import open_section, pair
@@ -154,6 +154,15 @@ def test_a_dense_matrix_of_another_size_than_it_says_is_refused(tmp_path: Path) 
     counts.attributes["counts"] = R(COUNTS[1:], {"dim": np.array(COUNTS.shape)})
     with pytest.raises(DataProblem, match="A matrix of R is damaged"):
         open_section(write_rds(tmp_path / "bad.rds", seurat(SPOTS, visium(SPOTS, XY, ARRAY), Spatial=counts)))
+
+
+@pytest.mark.parametrize("kind", ["counts", "data"])
+def test_layers_that_are_not_joined_are_refused(tmp_path: Path, kind: str) -> None:
+    split = assay5(COUNTS, GENES, SPOTS)
+    half = len(SPOTS) // 2
+    split.attributes["layers"] = named(**{f"{kind}.1": sparse(COUNTS[:, :half]), f"{kind}.2": sparse(COUNTS[:, half:])})
+    with pytest.raises(DataProblem, match="JoinLayers"):
+        open_section(write_rds(tmp_path / "split.rds", seurat(SPOTS, visium(SPOTS, XY, ARRAY), Spatial=split)))
 
 
 def test_damaged_files_and_a_missing_package_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

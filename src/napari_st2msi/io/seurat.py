@@ -110,6 +110,12 @@ def _table(name: str, assay: RValue, whole: RValue, path: Path) -> AnnData | Non
         layer = "counts" if "counts" in layers else next(iter(layers), None)
         if layer is None:
             return None
+        stem = "counts" if any(each.startswith("counts.") for each in layers) else layer.partition(".")[0]
+        if layer != "counts" and sum(each.startswith(f"{stem}.") for each in layers) > 1:
+            raise DataProblem(
+                f"The {stem} of the assay '{name}' of '{path.name}' are split into several layers. Join them in R "
+                "first, with JoinLayers."
+            )
         values = layers[layer].matrix()
         features, cells = (_names_in(assay[side], layer) for side in ("features", "cells"))
     else:
