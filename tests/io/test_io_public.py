@@ -281,6 +281,18 @@ def test_a_damaged_member_leaves_no_folder(tmp_path: Path) -> None:
     assert left_in(tmp_path) == ["sma.zip"]
 
 
+def test_a_damaged_lzma_member_is_refused(tmp_path: Path) -> None:
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_LZMA) as packed:
+        packed.writestr("sma/a.txt", bytes(range(256)) * 40)
+    archive = bytearray(whole.getvalue())
+    # The properties of the compression come after the header (30 bytes), the name (9) and their size (4).
+    archive[43] = 0xFF
+    with pytest.raises(FileProblem, match="cannot be unpacked"):
+        unpacked(tmp_path, bytes(archive))
+    assert left_in(tmp_path) == ["sma.zip"]
+
+
 def test_an_archive_larger_than_the_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = zipped({"sma/zeros.txt": bytes(5_000_000)})
     monkeypatch.setattr(transfer.shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000_000))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import lzma
 import shutil
 import stat
 import zipfile
@@ -66,7 +67,7 @@ def unpack(
                 top.rename(target)
             finally:
                 shutil.rmtree(building, ignore_errors=True)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, EOFError) as error:
         raise FileProblem(f"'{archive.name}' cannot be unpacked: {error}.") from error
     except OSError as error:
         reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
