@@ -182,6 +182,12 @@ def test_a_disk_that_fills_up_is_said_and_leaves_no_file(
     assert not (tmp_path / "visium.RDS").exists()
 
 
+def test_a_file_where_a_folder_must_be_is_said(tmp_path: Path) -> None:
+    (tmp_path / "raw").write_text("mine")
+    with pytest.raises(FileProblem, match="raw' cannot be made"):
+        transfer.fetch(records.RemoteFile("raw/a.txt", "http://nowhere", 1, "md5:0"), tmp_path)
+
+
 def test_no_network_and_unknown_names_are_said() -> None:
     with pytest.raises(FileProblem, match="cannot be reached"):
         public_record(Repository("http://127.0.0.1:9", {}).data("spamtp"))

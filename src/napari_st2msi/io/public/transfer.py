@@ -55,7 +55,10 @@ def fetch(
             progress(1.0, f"{file.name} is there")
             return target
         raise FileProblem(f"'{target}' is there already and is not the file of the record. Move it away first.")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileProblem(f"'{target.parent}' cannot be made: {error.strerror or error}.") from error
     # The checksum is in the name: what came of another version of the file is not continued.
     part = target.parent / f".{target.name}.{file.checksum.partition(':')[2][:12]}.part"
     require_room(target.parent, file.size - (part.stat().st_size if part.exists() else 0), file.name)
