@@ -182,6 +182,17 @@ def test_a_disk_that_fills_up_is_said_and_leaves_no_file(
     assert not (tmp_path / "visium.RDS").exists()
 
 
+def test_a_disk_that_is_full_at_the_end_is_said(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(FileProblem, match=r"SOURCE\.json' cannot be written: No space left"):
+        download(repository.data("spamtp"), tmp_path, ["visium.RDS"])
+
+
 def test_a_file_where_a_folder_must_be_is_said(tmp_path: Path) -> None:
     (tmp_path / "raw").write_text("mine")
     with pytest.raises(FileProblem, match="raw' cannot be made"):

@@ -118,5 +118,8 @@ def _keep_source(record: Record, files: Sequence[RemoteFile], folder: Path) -> N
         "files": kept,
     }
     building = folder / f".{SOURCE}"
-    building.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    building.replace(before)
+    try:
+        building.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        building.replace(before)
+    except OSError as error:
+        raise FileProblem(f"'{before}' cannot be written: {error.strerror or error}.") from error
