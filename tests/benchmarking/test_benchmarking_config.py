@@ -83,6 +83,8 @@ def test_yaml_there_and_back() -> None:
         ({"data": []}, "names no data"),
         ({"data": [{"name": "nothing"}]}, "give either files"),
         ({"data": [{"paths": ["a", "b"], "msi": "c"}]}, "there are several files"),
+        ({"data": [{"simulate": True}]}, "simulate"),
+        ({"data": [{"paths": 5}]}, "paths"),
         ({"modles": ["ridge"]}, "'modles' is not a choice of the config"),
     ],
 )

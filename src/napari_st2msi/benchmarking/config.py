@@ -52,9 +52,11 @@ class Data(Choices):
         if isinstance(given, Mapping) and isinstance(given.get("paths"), str):
             given = {**given, "paths": [given["paths"]]}
         if isinstance(given, Mapping) and not given.get("name"):
-            simulated = given.get("simulate")
-            first = next(iter(given.get("paths") or ()), None)
-            name = Path(str(first)).stem if first else (simulated or {}).get("name", "simulated")
+            simulated, paths = given.get("simulate"), given.get("paths")
+            # What is of another kind is refused by name when the fields are checked.
+            simulated = simulated if isinstance(simulated, Mapping) else {}
+            first = paths[0] if isinstance(paths, list | tuple) and paths else None
+            name = Path(str(first)).stem if first else simulated.get("name", "simulated")
             given = {**given, "name": name}
         return given
 
