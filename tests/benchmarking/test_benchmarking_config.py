@@ -60,6 +60,12 @@ def test_keys_follow_content_and_not_names(tmp_path: Path) -> None:
     assert combinations(tiny(seeds=[1]))[0].key("data") != combinations(tiny())[0].key("data")
 
 
+def test_long_names_give_files_of_their_own() -> None:
+    names = [each.id for each in combinations(tiny(), [f"{'section ' * 40}{end}" for end in "ab"])]
+    assert len(set(names)) == len(names)
+    assert max(map(len, names)) < 200
+
+
 def test_yaml_there_and_back() -> None:
     config = tiny(features=["hvg"], protocols=["leave_group_out:donor"], seeds=[0, 1])
     assert Config.from_yaml(config.to_yaml()) == config

@@ -20,6 +20,8 @@ from napari_st2msi.report.benchmark import NO_FEATURES
 
 #: Changes whenever the same recipe on the same data no longer gives the same scores.
 RESULTS = 1
+#: Characters of a file name, beyond which it is cut: disks take 255, with the ending.
+_LONGEST = 150
 #: Choices of genes that name files: what these hold counts, not where they lie.
 _FILES = ("file", "signature_file", "histology_weights")
 
@@ -51,7 +53,10 @@ class Combination:
     @property
     def id(self) -> str:
         """Name of its files; no two of a config have the same."""
-        return ".".join([*map(slug, (self.data, self.model, self.features, self.protocol)), str(self.seed)])
+        whole = ".".join([*map(slug, (self.data, self.model, self.features, self.protocol)), str(self.seed)])
+        if len(whole) <= _LONGEST:
+            return whole
+        return f"{whole[:_LONGEST]}-{blake2b(whole.encode(), digest_size=4).hexdigest()}"
 
     @property
     def names(self) -> dict[str, Any]:
