@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,7 @@ from napari_st2msi.section import Section
 from napari_st2msi.viewer import layers
 from napari_st2msi.viewer.docks.learnability import LearnabilityDock
 from napari_st2msi.viewer.docks.learnability_plot import axes_of
+from napari_st2msi.viewer.docks.learnability_work import Assessed
 from napari_st2msi.viewer.state import state_of
 
 # Waiting ends when what is waited for happens; only a machine that does much else needs so long.
@@ -259,6 +261,26 @@ def test_pairing_again_says_what_to_press(assessed, paired, data):
     assessed.state.set_paired(data[1], paired)
     assert "Press Assess" in assessed.state_line.accessibleName()
     assert not assessed.ions_group.isHidden()
+
+
+def test_other_criteria_do_not_make_what_is_stale_new(assessed, paired, data, found, qtbot):
+    assessed.state.set_paired(data[1], paired)
+    assessed.criteria_group.expand()
+    assessed.criteria.fields["least_gain"].spin.setValue(1.0)
+    qtbot.waitUntil(lambda: assessed.state.learnability.counts[3] == len(found.table), timeout=PATIENCE_MS)
+    assert assessed.state.work(paired).stale["learnability"] == "paired again since"
+    assert "paired again since" in assessed.state_line.accessibleName()
+
+
+def test_paired_again_while_assessing_is_stale_when_done(dock, paired, data, found):
+    asked = dock._asked()
+    dock._on_assessed(Assessed(asked, found))
+    assert "learnability" not in dock.state.work(paired).stale
+    dock.state.set_paired(copy(data[1]), paired)
+    dock._on_assessed(Assessed(asked, found))
+    assert dock.state.work(paired).stale["learnability"] == "paired again since"
+    dock._on_assessed(Assessed(dock._asked(), found))
+    assert "learnability" not in dock.state.work(paired).stale
 
 
 @pytest.mark.parametrize("size", [9, 13])

@@ -163,10 +163,12 @@ class LearnabilityDock(Dock):
             self.run(Job("Assessing", call), self._on_assessed)
 
     def _on_assessed(self, assessed: Assessed) -> None:
-        for section in assessed.asked.sections:
+        for section, paired in zip(assessed.asked.sections, assessed.asked.parts, strict=True):
             if section in self.state.sections:
                 self._assessed[section] = assessed
                 self.state.set_learnability(assessed.found, section)
+                if self.state.work(section).paired is not paired:
+                    self.state.mark_stale("learnability", "paired again since", section)
         self.how_group.collapse()
         explore = ("Explore ions", partial(open_dock, self.viewer, "Explore"))
         self.messages.show_result(found_in_words(assessed.found), action=explore)
@@ -183,8 +185,12 @@ class LearnabilityDock(Dock):
         if shown is None or shown.evaluations is not found.evaluations:
             return  # another section is looked at, or it was assessed anew
         for section in self.state.sections:
-            if self.state.work(section).learnability is shown:
+            work = self.state.work(section)
+            if work.learnability is shown:
+                stale = work.stale.get("learnability")
                 self.state.set_learnability(found, section)
+                if stale is not None:  # other criteria do not make it of the spots that are paired now
+                    self.state.mark_stale("learnability", stale, section)
 
     # -- following the state --------------------------------------------------------------------
 
