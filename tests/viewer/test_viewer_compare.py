@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,22 @@ def test_what_was_done_is_not_done_again_and_more_can_be_added(dock, paired, qtb
     tick(dock, models=("ridge", "coordinates"))
     press(dock, qtbot)
     assert [each.words.split(" · ")[0] for each in told] == ["coordinates"]
+
+
+def test_a_row_of_spots_that_were_paired_again_since_is_not_shown_as_if_new(dock, paired, data, qtbot):
+    tick(dock, models=("ridge",), protocols=("blocks",))
+    press(dock, qtbot)
+    names = dock.results.table.board.names(0)
+    dock.look_at(names)
+    qtbot.waitUntil(lambda: dock.state.evaluation is not None, timeout=PATIENCE_MS)
+    evaluation = dock.state.evaluation
+    dock.state.set_paired(copy(data[1]), paired)
+    dock.look_at(names)
+    qtbot.waitUntil(lambda: not dock._looking.running, timeout=PATIENCE_MS)
+    assert dock.state.evaluation is evaluation
+    assert dock.state.work(paired).stale["evaluation"] == "paired again since"
+    assert dock.messages.level == "warning"
+    assert "'brain' was paired again since" in dock.messages.text
 
 
 def test_a_failure_is_listed_and_the_others_go_on(dock, paired, data, qtbot, monkeypatch):

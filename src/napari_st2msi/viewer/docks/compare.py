@@ -197,7 +197,7 @@ class CompareDock(Dock):
         """Bring the out-of-fold prediction of a combination into Explore."""
         if self.compared is not None:
             self.results.mark(names)
-            call = partial(compare_work.look, self.compared.benchmark, names)
+            call = partial(compare_work.look, self.compared, names)
             self._looking.start(Job("Load a prediction", call))
 
     def _on_looked(self, looked: Looked) -> None:
@@ -211,6 +211,13 @@ class CompareDock(Dock):
             data = ("Open the Data dock", partial(open_dock, self.viewer, "Data"))
             self.messages.show_warning(f"{words} predicted {names}, which is not open. Open it to look.", action=data)
             return
+        again = [section.name for section in sections if self._paired_again(section, looked)]
+        if again:
+            self.messages.show_warning(
+                f"{', '.join(repr(name) for name in again)} was paired again since {words} was compared, so its spots "
+                "may be others. Press Compare to do it for those that are paired now."
+            )
+            return
         for section in sections:
             model = self.state.work(section).model
             if model is not None and not _same(model.recipe, looked.recipe):
@@ -220,6 +227,13 @@ class CompareDock(Dock):
             self.state.set_prediction(looked.evaluation.prediction, section)
         explore = ("Explore ions", partial(open_dock, self.viewer, "Explore"))
         self.messages.show_result(f"Explore shows what {words} predicted, out of fold.", action=explore)
+
+    def _paired_again(self, section: Section, looked: Looked) -> bool:
+        """Tell whether the spots of a section are other ones than were compared on, as far as that is known."""
+        if looked.data is None:
+            return False
+        paired = self.state.work(section).paired
+        return not any(paired is part for part in looked.data.parts)
 
     # -- files ----------------------------------------------------------------------------------
 

@@ -44,10 +44,17 @@ class Ended:
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """What a benchmark found, and whether it was stopped before its end."""
+    """What a benchmark found, and whether it was stopped before its end.
+
+    Attributes
+    ----------
+    data
+        What was compared on; None where that was read from files.
+    """
 
     benchmark: Benchmark
     stopped: bool = False
+    data: Open | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,12 +67,15 @@ class Looked:
         Of the combination.
     sections
         Names of the sections whose spots were predicted.
+    data
+        What was compared on; None where that was read from files.
     """
 
     names: dict[str, Any]
     evaluation: Evaluation
     recipe: Recipe
     sections: frozenset[str]
+    data: Open | None = None
 
 
 def user_folder() -> Path:
@@ -132,11 +142,12 @@ def compare(
         told(Ended(combination.in_words(), outcome.message))
 
     try:
-        return Compared(benchmark(config, out, paired=paired, progress=progress, cancelled=cancelled, told=ended))
+        made = benchmark(config, out, paired=paired, progress=progress, cancelled=cancelled, told=ended)
+        return Compared(made, data=data)
     except Cancelled:
         if not begun:
             raise
-        return Compared(read_benchmark(out), stopped=True)
+        return Compared(read_benchmark(out), stopped=True, data=data)
 
 
 def read(out: Path, *, progress: Progress, cancelled: Callable[[], bool]) -> Compared:
@@ -149,8 +160,9 @@ def read(out: Path, *, progress: Progress, cancelled: Callable[[], bool]) -> Com
     return Compared(found)
 
 
-def look(benchmark: Benchmark, names: dict[str, Any], *, progress: Progress, cancelled: Callable[[], bool]) -> Looked:
+def look(compared: Compared, names: dict[str, Any], *, progress: Progress, cancelled: Callable[[], bool]) -> Looked:
     """Read the out-of-fold prediction of a combination, with its scores."""
-    evaluation = benchmark.evaluation(**names)
-    recipe = benchmark.find(**names).combination.recipe
-    return Looked(names, evaluation, recipe, frozenset(evaluation.prediction.obs["section"].astype(str)))
+    evaluation = compared.benchmark.evaluation(**names)
+    recipe = compared.benchmark.find(**names).combination.recipe
+    sections = frozenset(evaluation.prediction.obs["section"].astype(str))
+    return Looked(names, evaluation, recipe, sections, compared.data)
