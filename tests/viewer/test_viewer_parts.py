@@ -10,10 +10,10 @@ from unittest.mock import Mock
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QSpinBox
+from qtpy.QtWidgets import QApplication, QSpinBox, QVBoxLayout, QWidget
 
 from napari_st2msi.errors import DataProblem
-from napari_st2msi.viewer.jobs import Job
+from napari_st2msi.viewer.jobs import Job, Jobs
 from napari_st2msi.viewer.parts.buttons import ButtonRow, flat
 from napari_st2msi.viewer.parts.colour_bar import ColourBar, short
 from napari_st2msi.viewer.parts.dock import Dock, form
@@ -138,6 +138,30 @@ def test_a_dock_that_is_closed_is_forgotten(viewer, qtbot):
     viewer.theme = "light"
     assert heard.call_count == 1
     assert gone() is None
+
+
+def test_all_that_runs_in_a_dock_stops_when_it_is_closed(viewer, qtbot):
+    window = QWidget()
+    qtbot.addWidget(window)
+    dock, part, gate, done = Dock(viewer), QWidget(), threading.Event(), Mock()
+    dock.body.addWidget(part)
+    every = [dock.jobs, Jobs(dock.state, dock), Jobs(dock.state, part)]
+    kept = Jobs(dock.state, part, lasting=True)
+    QVBoxLayout(window).addWidget(dock)
+    for jobs in (*every, kept):
+        jobs.start(Job("Wait", lambda progress, cancelled: gate.wait(20)))
+    for jobs in every[1:]:
+        jobs.done.connect(done)
+    dock.setParent(None)
+    try:
+        assert not any(jobs.running for jobs in every)
+        assert kept.running
+        assert len(dock.state.running) == 1
+    finally:
+        gate.set()
+    qtbot.waitUntil(lambda: not kept.running, timeout=20_000)
+    done.assert_not_called()
+    dock.deleteLater()
 
 
 # -- groups -----------------------------------------------------------------------------------------

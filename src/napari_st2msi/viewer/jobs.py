@@ -73,6 +73,8 @@ class Jobs(QObject):
     ----------
     state
         Where other docks can see that something is running.
+    lasting
+        Whether what was begun is still heard of when its dock is closed, because it looks after the user's work.
 
     Attributes
     ----------
@@ -90,9 +92,9 @@ class Jobs(QObject):
     #: After any of the three above.
     ended = Signal()
 
-    def __init__(self, state: ViewerState, parent: QObject | None = None) -> None:
+    def __init__(self, state: ViewerState, parent: QObject | None = None, *, lasting: bool = False) -> None:
         super().__init__(parent)
-        self._state = state
+        self._state, self.lasting = state, lasting
         self._task: _Task | None = None
         self._seen: tuple[float, str] | None = None
         # The thread emits these. They belong to the GUI thread, so what is connected runs there.

@@ -53,7 +53,7 @@ class Autosave(QObject):
         super().__init__(parent)
         self.context = context
         self.folder = user_folder() if folder is None else folder
-        self.jobs = Jobs(context.state, self)
+        self.jobs = Jobs(context.state, self, lasting=True)
         self._pending: tuple[Section, dict[str, Any]] | None = None
         self._ours: set[Path] = set()
         # By what each section was kept while it was at hand.

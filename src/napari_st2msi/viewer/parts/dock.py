@@ -55,6 +55,7 @@ class Dock(QWidget):
         self.front = False
         self._outer: QDockWidget | None = None
         self._followed: list[tuple[Any, WeakMethod[Any]]] = []
+        self._all_jobs = [self.jobs]
 
         self.state_line = QLabel()
         self.state_line.setWordWrap(True)
@@ -92,7 +93,7 @@ class Dock(QWidget):
         # napari keeps bound methods weakly, so a dock that is gone is not called.
         self.viewer.events.theme.connect(self._on_theme)
         get_settings().appearance.events.font_size.connect(self._on_theme)
-        self.destroyed.connect(_letting_go(self._followed, self.jobs))
+        self.destroyed.connect(_letting_go(self._followed, self._all_jobs))
         self._on_theme()
 
     # -- what a dock fills in -------------------------------------------------------------------
@@ -106,8 +107,11 @@ class Dock(QWidget):
     def event(self, event: QEvent | None) -> bool:
         """Stop what runs once napari has closed the dock, which takes it out of its window."""
         handled = bool(super().event(event))
-        if event is not None and event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            _letting_go(self._followed, self.jobs)()
+        if event is not None and event.type() == QEvent.Type.ParentChange:
+            # Parts have jobs of their own. Once Qt's side is gone they cannot be found any more.
+            self._all_jobs[:] = [jobs for jobs in self.findChildren(Jobs) if not jobs.lasting]
+            if self.parent() is None:
+                _letting_go(self._followed, self._all_jobs)()
         return handled
 
     def on_front(self, front: bool) -> None:
@@ -210,11 +214,12 @@ class Dock(QWidget):
         self.on_look(look)
 
 
-def _letting_go(followed: list[tuple[Any, WeakMethod[Any]]], jobs: Jobs) -> Callable[[], None]:
+def _letting_go(followed: list[tuple[Any, WeakMethod[Any]]], all_jobs: list[Jobs]) -> Callable[[], None]:
     """Return what disconnects a dock whose Qt side is gone and stops its work; it must not keep the dock alive."""
 
     def let_go() -> None:
-        jobs.shut()
+        for jobs in all_jobs:
+            jobs.shut()
         for signal, weak in followed:
             if (slot := weak()) is not None:
                 signal.disconnect(slot, missing_ok=True)
