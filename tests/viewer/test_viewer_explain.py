@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from types import SimpleNamespace
 from typing import Any
 
@@ -319,6 +320,21 @@ def test_ions_are_compared_and_a_cell_leads_to_its_gene_and_ion(dock, page, qtbo
     assert page.gene.key == heatmap.rows[0]
     settle(dock, qtbot)
     assert heatmap.rows[0] in visible(dock)[0]
+
+
+def test_what_was_compared_goes_with_its_model(dock, page, qtbot, trained):
+    page.matrix.expand()
+    comparison, heatmap = page.comparison, page.comparison.heatmap
+    comparison.button.click()
+    qtbot.waitUntil(lambda: len(heatmap.columns) > 0, timeout=20_000)
+    dock.state.ion = "linear1"
+    assert heatmap.columns  # another ion is no other comparison
+    comparison.button.click()
+    dock.state.set_model(copy(trained))
+    assert not comparison.running
+    assert not comparison.run_bar.isVisible()
+    assert not heatmap.columns
+    assert not comparison.words.text()
 
 
 def test_a_pathway_is_shown_over_the_tissue_as_the_sum_of_its_genes(dock, page, trained):

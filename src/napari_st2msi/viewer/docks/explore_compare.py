@@ -89,6 +89,16 @@ class Comparison(QWidget):
         """Whether ions are being compared."""
         return self._jobs.running
 
+    def follow(self, section: Section | None, model: TrainedModel | None) -> None:
+        """Take away what is of another section or model."""
+        if self._of is None or (self._of.section is section and self._of.model is model):
+            return
+        self._jobs.shut()
+        self._on_ended()
+        self._of = None
+        self.heatmap.show_values(np.zeros((0, 0)), [], [])
+        self.words.setText("")
+
     def compare(self) -> None:
         """Compare what is wanted now."""
         wanted = self._of = self._wanted()

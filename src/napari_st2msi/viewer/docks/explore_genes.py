@@ -110,6 +110,7 @@ class GenesPage(Page):
     def refresh(self) -> None:
         """Follow another section, model or ion."""
         section, model, ion = self.state.section, self.state.model, self.state.ion
+        self.comparison.follow(section, model)
         self.spots.set_section(section if section is not None and section.has_st else None)
         why = ""
         if section is None or not section.has_st:
