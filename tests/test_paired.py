@@ -90,3 +90,10 @@ def test_positions_and_unique_names_are_required() -> None:
     genes.var_names = ["Mbp", "Mbp"]
     with pytest.raises(DataProblem, match=r"Some genes have the same name \(Mbp\)"):
         PairedDataset(genes, paired.ions)
+
+
+def test_pixels_are_known_of_the_parts_that_have_them() -> None:
+    one, other = dataset(section="a"), dataset(section="b")
+    other.ions.obsm["weights"] = sparse.csr_matrix(np.array([[1.0, 0], [1, 0], [0, 1], [0, 1], [0, 1]]))
+    both = PairedDataset.concat([one, other])
+    assert np.flatnonzero(both.sharing_pixels(np.array([0, 5]))).tolist() == [5, 6]

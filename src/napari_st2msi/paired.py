@@ -139,8 +139,10 @@ class PairedDataset:
                     piece.obs_names = [f"{s}:{n}" for s, n in zip(part.sections, part.obs.index, strict=True)]
             weights = [piece.obsm.pop(WEIGHTS, None) for piece in pieces]
             joined = anndata.concat(pieces, merge="first")
-            if what == "ions" and all(each is not None for each in weights):
-                joined.obsm[WEIGHTS] = csr_matrix(block_diag(weights))
+            if what == "ions" and any(each is not None for each in weights):
+                # Of a part that came paired no pixel is known, so its spots share none.
+                own = [csr_matrix((len(p), 0)) if w is None else w for p, w in zip(parts, weights, strict=True)]
+                joined.obsm[WEIGHTS] = csr_matrix(block_diag(own))
             joined.obs["section"] = pd.Categorical(joined.obs["section"].astype(str))
             tables.append(joined)
         return cls(*tables)
