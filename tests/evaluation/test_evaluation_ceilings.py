@@ -182,3 +182,14 @@ def test_bad_input() -> None:
     constant = ceilings(paired).table
     assert constant["ceiling"].isna().all()
     assert constant["source"].tolist() == [""]
+
+
+def test_what_sections_differ_by_counts_as_reproducible() -> None:
+    simulation = st2msi.simulate(
+        n_spots=200, n_genes=20, ions_per_kind={"noise": 4}, n_sections=2, image_px=128, seed=0
+    )
+    paired = simulation.paired()
+    alone = ceilings(paired).ceiling
+    paired.ions.X[paired.sections == np.unique(paired.sections)[0]] *= 5000
+    assert (alone < 0.5).all()
+    assert (ceilings(paired).ceiling > 0.9).all()

@@ -80,6 +80,8 @@ def test_squares_are_drawn_within_sections():
 
 
 def test_what_cannot_be_compared_is_said(both):
+    with pytest.raises(RecipeProblem, match="'coordinates' is named twice"):
+        compare({"coordinates": next(iter(both.values()))}, baselines=["coordinates"])
     with pytest.raises(RecipeProblem, match="two models at least"):
         compare({"genes": both["genes"]})
     with pytest.raises(RecipeProblem, match="two models at least"):

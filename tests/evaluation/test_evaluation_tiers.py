@@ -41,10 +41,13 @@ def test_words_of_every_finding() -> None:
 
 
 def test_a_gain_must_be_sure_unless_told_otherwise() -> None:
-    tier, _, reason = judge(gain_lower=-0.1)
-    assert tier == 3
+    tier, finding, reason = judge(gain_lower=-0.1)
+    assert (tier, finding) == (3, "not sure")
     assert "too uncertain to count" in reason
     assert judge(Tiers(sure=False), gain_lower=-0.1)[0] == 1
+    assert judge(Tiers(least_gain=0.55))[2].startswith(
+        "tier 3: what genes seem to add to position is less than 0.55; gain"
+    )
 
 
 def test_a_lower_bound_is_called_one_and_flatters_nobody() -> None:

@@ -134,6 +134,10 @@ def ceilings(
     if adjacent_sections is not None:
         table["adjacent"] = adjacent(values, paired.xy, paired.sections, *adjacent_sections)
     table["nugget"] = _by_nugget(values, paired.xy, paired.sections)
+    # All are shares of the variance within sections; what sections differ by is reproducible, too, and counts in R².
+    within = _share_within(values, paired.sections)
+    for source in SOURCES:
+        table[source] = 1 - (1 - table[source]) * within
     known = table[list(SOURCES)].notna()
     first = known.to_numpy().argmax(axis=1)
     any_known = known.any(axis=1).to_numpy()
@@ -147,6 +151,17 @@ def relative(r2: Any, ceiling: Any) -> NDArray[np.float64]:
     r2, ceiling = np.asarray(r2, dtype=np.float64), np.asarray(ceiling, dtype=np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(ceiling >= LEAST, r2 / ceiling, np.nan)
+
+
+def _share_within(values: NDArray[np.floating], sections: NDArray[Any]) -> NDArray[np.float64]:
+    """Return (ions,) which share of the variance lies within sections; 1 where there is none."""
+    whole = values.var(axis=0, dtype=np.float64)
+    own = sum(
+        values[sections == label].var(axis=0, dtype=np.float64) * (sections == label).mean()
+        for label in np.unique(sections)
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(whole > 0, own / whole, 1.0)
 
 
 def _by_nugget(values: NDArray[np.floating], xy: NDArray[np.float64], sections: NDArray[Any]) -> NDArray[np.float64]:

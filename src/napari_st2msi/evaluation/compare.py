@@ -57,7 +57,12 @@ def compare(
     DataProblem
         Spots differ, or no ion was learned by all.
     """
-    if not evaluations or len(evaluations) + len(baselines) < 2:
+    names = [*evaluations, *baselines]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise RecipeProblem(
+            f"'{twice[0]}' is named twice. Give each evaluation a name that no other and no baseline has."
+        )
+    if not evaluations or len(names) < 2:
         raise RecipeProblem("A comparison needs two models at least. Evaluate another one.")
     ions = _common(evaluations)
     first = next(iter(evaluations.values()))

@@ -259,7 +259,10 @@ def learnability(
         Evaluations are of other ions; or as `napari_st2msi.evaluate`.
     """
     recipe = Recipe() if recipe is None else recipe
-    done = dict(evaluations or {})
+    given = dict(evaluations or {})
+    # Those of an earlier `Learnability` go by the short names of its columns.
+    done = {name: given[key] for name in protocols for key in (name, _short(name)) if key in given}
+    done |= {name: each for name, each in given.items() if name not in map(_short, protocols)}
     choices = {name: _choices(recipe, name) for name in protocols if name not in done}
     names = [*[_short(name) for name in protocols], *[name for name in done if name not in protocols]]
     if not names or len(set(names)) != len(names):

@@ -24,6 +24,7 @@ TIERS = {
 FINDINGS = {
     "encoded": "Genes predict most of what is reproducible, better than position does.",
     "partly encoded": "Genes add to what position tells, but much is left.",
+    "not sure": "Genes seem to add to position, but too little or too uncertainly to count.",
     "smooth": "Predictable, but position alone explains it.",
     "patterned": "Has a pattern that neither genes nor position predict.",
     "noisy": "Neither pattern nor skill.",
@@ -108,8 +109,9 @@ def _judge(ion: Mapping[Any, Any], criteria: Tiers) -> tuple[int, str, str]:
         if (float(ion["relative_r2"]) if sound else r2) >= criteria.least_share:
             return 1, "encoded", f"tier 1: genes predict {_of_ceiling(ion)}; {added} over position"
         return 2, "partly encoded", f"tier 2: genes add to position, but predict {_of_ceiling(ion)}; {added}"
-    if gain > criteria.least_gain:
-        added += ", too uncertain to count"
+    if gain > SKILL and r2 > SKILL:
+        why = "too uncertain to count" if gain > criteria.least_gain else f"less than {_two(criteria.least_gain)}"
+        return 3, "not sure", f"tier 3: what genes seem to add to position is {why}; {added}"
     moran, ceiling = float(ion["moran_i"]), float(ion["ceiling"])
     where = {"coordinates": float(ion["r2_coordinates"]), "position": float(ion["r2_position"])}
     best = max(where, key=lambda name: where[name])
@@ -126,7 +128,12 @@ def _of_ceiling(ion: Mapping[Any, Any]) -> str:
     """Say what R² is of what is reproducible."""
     r2, ceiling, share, source = (ion[name] for name in ("r2", "ceiling", "relative_r2", "ceiling_source"))
     if not np.isfinite(share):
-        return f"R² {_two(r2)}, of a ceiling that is not known"
+        known = (
+            f"where little is reproducible (ceiling {_two(ceiling)})"
+            if np.isfinite(ceiling)
+            else "of a ceiling that is not known"
+        )
+        return f"R² {_two(r2)}, {known}"
     if source in LOWER_BOUNDS:
         return f"R² {_two(r2)}, where at least {_two(ceiling)} is reproducible ({SOURCE_WORDS[source]})"
     return f"{min(share, 1.0):.0%} of what is reproducible (ceiling {_two(ceiling)} by {SOURCE_WORDS[source]})"
