@@ -81,11 +81,14 @@ def inputs_of(
                 learn=_learn(design.choices, choosing_folds(part), networks, cancelled),
             )
             found, fitting = own.transform(train.genes, context).astype(np.float64), fold.fit
-            turns = {
-                name: turned(found[fitting, own.bands[name]], features[fitting, columns])
-                for name, columns in design.bands.items()
-            }
-            onto = np.hstack([found[:, own.bands[name]] @ turn for name, turn in turns.items()])
+            here, there = found[fitting].mean(axis=0), features[fitting].mean(axis=0)
+            onto = there + np.hstack(
+                [
+                    (found - here)[:, own.bands[name]]
+                    @ turned((found - here)[fitting, own.bands[name]], (features - there)[fitting, columns])
+                    for name, columns in design.bands.items()
+                ]
+            )
             folds[number] = fold._replace(features=onto)
     return Inputs(features, folds, design.bands, train.genes, context)
 
