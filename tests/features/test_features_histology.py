@@ -78,6 +78,14 @@ def test_spots_beside_the_picture_are_taken_at_the_mean():
     np.testing.assert_allclose(features[:5, design.bands[HISTOLOGY]], 0, atol=1e-5)
 
 
+def test_spots_may_all_lie_beside_the_picture_of_a_section_that_has_one():
+    genes = stained().genes
+    features = HistologyFeatures(SEEN).fit(genes)
+    context = genes.copy()
+    context.obsm[HISTOLOGY][:3] = np.nan
+    assert np.isnan(features.transform(context[:3].copy(), context)).all()
+
+
 @pytest.mark.parametrize("how", ["none", "one"])
 def test_sections_without_histology_are_named(how):
     genes = stained(sections=2).genes

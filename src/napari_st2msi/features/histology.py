@@ -83,11 +83,12 @@ class HistologyFeatures:
         """
         self.encoder_: Encoder | None = None
         self.turn_: Rotation | None = None
+        seen = described(genes, self.choices)
         if self.choices.histology == "learned":
             if targets is None or learn is None:
                 raise ModelProblem("An encoder of histology is learned by a model. Choose 'texture' without one.")
-            self.encoder_ = learn(_patches(genes), _leading(targets), described(genes, self.choices))
-        values = self._values(genes)
+            self.encoder_ = learn(_patches(genes), _leading(targets), seen)
+        values = self._values(genes, seen)
         self.mean_, self.deviation_ = _moments(values)
         if self.choices.histology == "timm":
             scaled = (values - self.mean_) / self.deviation_
@@ -113,9 +114,11 @@ class HistologyFeatures:
             The description is another one than in training.
         """
         known, asked = within(genes, context)
+        # By the whole sections: of a section with a picture, all spots that are asked for may lie beside it.
+        seen = described(known, self.choices)
         if not self.choices.per_section:
-            known, asked = known[asked], np.arange(len(asked))
-        values = self._values(known)
+            known, seen, asked = known[asked], seen[asked], np.arange(len(asked))
+        values = self._values(known, seen)
         if values.shape[1] != len(self.mean_):
             raise ModelProblem(
                 f"The histology of the spots has {values.shape[1]} features and the model knows {len(self.mean_)}. "
@@ -165,9 +168,8 @@ class HistologyFeatures:
             self.turn_ = Rotation(None).restore(facts["turn"], _part("turn", arrays))
         return self
 
-    def _values(self, genes: AnnData) -> NDArray[np.float64]:
+    def _values(self, genes: AnnData, seen: NDArray[np.bool_]) -> NDArray[np.float64]:
         """Return (spots, features), NaN beside the picture."""
-        seen = described(genes, self.choices)
         if self.encoder_ is None:
             return np.where(seen[:, None], np.asarray(genes.obsm[HISTOLOGY], dtype=np.float64), np.nan)
         from napari_st2msi.features.encoder import encoded
