@@ -112,6 +112,8 @@ def ceilings(
     notes = []
     table["split_half"] = np.nan
     weights = paired.pixel_weights
+    if weights is not None and (np.diff(weights.indptr) == 0).any():
+        weights = None  # some sections came paired
     if section is None or weights is None:
         notes.append(
             "Halves of pixels: the pixels of the spots are not known."
