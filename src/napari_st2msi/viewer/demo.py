@@ -118,7 +118,7 @@ def _main_job(window: Window, out: Path, say: Callable[[str], None]) -> dict[str
     say("Writing the report, the scores, the section and the model …")
     train.write_report(out / "report.html")
     finish(window, train)
-    train.save_model(out / "model", overwrite=True)
+    train.model_part.save(out / "model", overwrite=True)
     finish(window, train)
     data.save_as(out / "section.zarr", overwrite=True)
     finish(window, data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -191,6 +192,12 @@ class TrainDock(Dock):
         section = self.state.section
         if section is not None and section in self._trained:
             self.reporting.ask(section, *self._trained[section])
+
+    def write_report(self, path: Path) -> None:
+        """Write the report of what was trained on the section looked at."""
+        section = self.state.section
+        if section is not None and section in self._trained:
+            self.reporting.write(path, *self._trained[section])
 
     # -- following the state --------------------------------------------------------------------
 
