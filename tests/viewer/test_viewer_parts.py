@@ -13,6 +13,11 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QSpinBox, QVBoxLayout, QWidget
 
 from napari_st2msi.errors import DataProblem
+from napari_st2msi.viewer.docks.compare import CompareDock
+from napari_st2msi.viewer.docks.data import DataDock
+from napari_st2msi.viewer.docks.learnability import LearnabilityDock
+from napari_st2msi.viewer.docks.register import RegisterDock
+from napari_st2msi.viewer.docks.train import TrainDock
 from napari_st2msi.viewer.jobs import Job, Jobs
 from napari_st2msi.viewer.parts.buttons import ButtonRow, flat
 from napari_st2msi.viewer.parts.colour_bar import ColourBar, short
@@ -162,6 +167,22 @@ def test_all_that_runs_in_a_dock_stops_when_it_is_closed(viewer, qtbot):
     qtbot.waitUntil(lambda: not kept.running, timeout=20_000)
     done.assert_not_called()
     dock.deleteLater()
+
+
+@pytest.mark.parametrize("kind", [CompareDock, DataDock, LearnabilityDock, RegisterDock, TrainDock])
+def test_the_state_line_tells_of_the_docks_own_work(kind, viewer, section, qtbot):
+    dock, gate = kind(viewer), threading.Event()
+    qtbot.addWidget(dock)
+    dock.state.add_section(section)
+    dock.run(Job("Waiting", lambda progress, cancelled: gate.wait(20)), Mock())
+    dock.state.begin(-1, "Work of another dock")
+    dock.jobs.started.emit("")  # which shows how it stands
+    try:
+        assert "Waiting" in dock.state_line.accessibleName()
+        assert "another dock" not in dock.state_line.accessibleName()
+    finally:
+        gate.set()
+        dock.jobs.shut()
 
 
 # -- groups -----------------------------------------------------------------------------------------

@@ -110,6 +110,11 @@ class Jobs(QObject):
         """Whether a job is under way."""
         return self._task is not None
 
+    @property
+    def title(self) -> str:
+        """What the job under way is; empty without one."""
+        return "" if self._task is None else self._task.job.title
+
     def start(self, job: Job) -> int:
         """Run a job and return its number; one that is still running is dropped."""
         self._drop()
@@ -202,16 +207,16 @@ class _Task(QRunnable):
         self.stop = threading.Event()
         self.latest = (0.0, "")
         self.since = time.monotonic()
-        self._job = job
+        self.job = job
         self._signals = signals
 
     def run(self) -> None:
         outcome: object = None
         error: BaseException | None = None
-        further = {self._job.tells: self._tell} if self._job.tells else {}
+        further = {self.job.tells: self._tell} if self.job.tells else {}
         try:
             with _a_core_left():
-                outcome = self._job.call(progress=Progress(self._report), cancelled=self.stop.is_set, **further)
+                outcome = self.job.call(progress=Progress(self._report), cancelled=self.stop.is_set, **further)
         except BaseException as raised:  # whatever it is, the dock must hear of it
             error = raised
         with suppress(RuntimeError):  # the viewer was closed meanwhile and Qt's side is gone

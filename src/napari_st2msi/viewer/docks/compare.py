@@ -331,7 +331,7 @@ class CompareDock(Dock):
 
     def _state_in_words(self, has_data: bool) -> tuple[str, Level]:
         if self.jobs.running:
-            return f"{self.state.running[-1]} in the background", "running"
+            return f"{self.jobs.title} in the background", "running"
         if not has_data and self.compared is None:
             return "Nothing to compare on yet.", "empty"
         if self._config is not None:

@@ -356,7 +356,7 @@ class DataDock(Dock):
 
     def _state_in_words(self, work: Work | None) -> tuple[str, Any]:
         if self.jobs.running:
-            return self.state.running[-1] if self.state.running else "Working", "running"
+            return self.jobs.title, "running"
         if work is None:
             return "No section is open. Choose a file or folder, drop one here, or open a sample.", "empty"
         if "paired" in work.stale:

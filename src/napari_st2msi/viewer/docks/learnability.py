@@ -295,7 +295,7 @@ class LearnabilityDock(Dock):
     def _state_in_words(self) -> tuple[str, Level]:
         section = self.state.section
         if self.jobs.running:
-            return f"{self.state.running[-1]} in the background", "running"
+            return f"{self.jobs.title} in the background", "running"
         if section is None or (self.state.paired is None and self.state.learnability is None):
             return "Nothing to assess yet.", "empty"
         stale = self.state.work().stale

@@ -376,7 +376,7 @@ class RegisterDock(RegisterLayout):
         if section is None:
             return "No section that can be registered is open.", "empty"
         if self.jobs.running:
-            return self.state.running[-1] if self.state.running else "Working", "running"
+            return self.jobs.title, "running"
         held = self._held[section]
         if self.automatic.running:
             return f"{section.name} · searching on the images, step by step under Automatic", "running"

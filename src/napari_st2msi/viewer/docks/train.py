@@ -284,7 +284,7 @@ class TrainDock(Dock):
 
     def _state_in_words(self, mode: str) -> tuple[str, Level]:
         if self.jobs.running:
-            return f"{self.state.running[-1]} in the background", "running"
+            return f"{self.jobs.title} in the background", "running"
         section = self.state.section
         if section is None or mode in ("no genes", "not paired"):
             return "Nothing to train on yet.", "empty"
