@@ -51,6 +51,16 @@ def test_per_section_takes_away_what_differs_between_stains():
     np.testing.assert_allclose(features.transform(some, darker), features.transform(darker)[300:305], atol=1e-6)
 
 
+def test_directions_are_those_of_values_standardised_within_sections():
+    genes = stained(sections=2).genes
+    darker = genes.copy()
+    second = (genes.obs["section"] == "s1").to_numpy()[:, None]
+    darker.obsm[HISTOLOGY] = np.where(second, 3 * genes.obsm[HISTOLOGY] + 7, genes.obsm[HISTOLOGY])
+    choices = Genes(histology="timm", histology_outputs=2, per_section=True)
+    before, after = (HistologyFeatures(choices).fit(each).transform(each) for each in (genes, darker))
+    np.testing.assert_allclose(np.abs(after), np.abs(before), atol=1e-4)
+
+
 def test_constant_features_are_zero():
     genes = stained().genes
     genes.obsm[HISTOLOGY][:, 2] = 0.7
@@ -84,6 +94,20 @@ def test_spots_may_all_lie_beside_the_picture_of_a_section_that_has_one():
     context = genes.copy()
     context.obsm[HISTOLOGY][:3] = np.nan
     assert np.isnan(features.transform(context[:3].copy(), context)).all()
+
+
+@pytest.mark.parametrize("histology", ["texture", "timm"])
+def test_training_spots_may_all_lie_beside_the_picture_of_one_of_their_sections(histology):
+    context = stained(sections=2).genes
+    context.obsm[HISTOLOGY][256:300] = np.nan  # of the second section
+    train = context[:300].copy()
+    design = Design(Genes(histology=histology)).fit(train, context=context)
+    band = design.transform(train, context)[:, design.bands[HISTOLOGY]]
+    assert np.isfinite(band).all()
+    np.testing.assert_allclose(band[256:], 0, atol=1e-5)
+    np.testing.assert_array_equal(design.histology_.mean_, HistologyFeatures(SEEN).fit(train[:256].copy()).mean_)
+    with pytest.raises(DataProblem, match="None of the training spots lies on the stained section"):
+        Design(Genes(histology=histology)).fit(train[256:].copy(), context=context)
 
 
 @pytest.mark.parametrize("how", ["none", "one"])

@@ -139,7 +139,7 @@ class Design:
         base = self._base(known if context is not None else genes)
         self.histology_: HistologyFeatures | None = None
         if choices.histology != "none":
-            self.histology_ = HistologyFeatures(choices).fit(genes, base[asked], learn)
+            self.histology_ = HistologyFeatures(choices).fit(genes, base[asked], learn, context)
         self.widths_: dict[str, int] = {OWN: base.shape[1]}
         self.fill_: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
         bands = self._bands(base, known, asked)

@@ -64,7 +64,13 @@ class HistologyFeatures:
     def __init__(self, choices: Genes | None = None) -> None:
         self.choices = Genes(histology="texture") if choices is None else choices
 
-    def fit(self, genes: AnnData, targets: NDArray[np.floating] | None = None, learn: Learn | None = None) -> Self:
+    def fit(
+        self,
+        genes: AnnData,
+        targets: NDArray[np.floating] | None = None,
+        learn: Learn | None = None,
+        context: AnnData | None = None,
+    ) -> Self:
         """Learn mean and deviation from training spots, and for ``learned`` the encoder before.
 
         Parameters
@@ -73,17 +79,24 @@ class HistologyFeatures:
             (spots, features) of the genes, whose leading directions an encoder learns to tell.
         learn
             What trains it.
+        context
+            The whole sections, by which it is judged whether a section has histology; nothing is fitted to them.
 
         Raises
         ------
         DataProblem
-            A section has no histology.
+            A section has no histology, or no training spot lies on it.
         ModelProblem
             The recipe asks for an encoder, and there is nothing to learn it from or with.
         """
         self.encoder_: Encoder | None = None
         self.turn_: Rotation | None = None
-        seen = described(genes, self.choices)
+        known, asked = within(genes, context)
+        seen = described(known, self.choices)[asked]
+        if not seen.any():
+            raise DataProblem(
+                "None of the training spots lies on the stained section. Train on other spots, or choose no histology."
+            )
         if self.choices.histology == "learned":
             if targets is None or learn is None:
                 raise ModelProblem("An encoder of histology is learned by a model. Choose 'texture' without one.")
@@ -91,8 +104,8 @@ class HistologyFeatures:
         values = self._values(genes, seen)
         self.mean_, self.deviation_ = _moments(values)
         if self.choices.histology == "timm":
-            scaled = (values - self.mean_) / self.deviation_
-            self.turn_ = Rotation(self.choices.histology_outputs).fit(scaled[np.isfinite(scaled).all(axis=1)])
+            scaled = self._standardised(values, section_of(genes))
+            self.turn_ = Rotation(self.choices.histology_outputs).fit(scaled[seen])
             # Many numbers that say the same must not drown the genes: together they count as the few that are kept.
             shrink = np.sqrt(self.turn_.directions_.shape[1] / len(self.mean_))
             self.turn_.directions_ = self.turn_.directions_ * shrink
@@ -124,14 +137,7 @@ class HistologyFeatures:
                 f"The histology of the spots has {values.shape[1]} features and the model knows {len(self.mean_)}. "
                 "Describe it in the same way as in training."
             )
-        scaled = (values - self.mean_) / self.deviation_
-        if self.choices.per_section:
-            section = section_of(known)
-            for label in np.unique(section):
-                own = section == label
-                if np.isfinite(values[own, 0]).sum() >= LEAST_SECTION:
-                    mean, deviation = _moments(values[own])
-                    scaled[own] = (values[own] - mean) / deviation
+        scaled = self._standardised(values, section_of(known))
         if self.turn_ is not None:
             scaled = self.turn_.transform(scaled)
         return scaled[asked].astype(np.float32)
@@ -177,6 +183,16 @@ class HistologyFeatures:
         values = np.full((len(seen), self.encoder_.outputs.out_features), np.nan)
         values[seen] = encoded(self.encoder_, _patches(genes)[seen], SIDE)
         return values
+
+    def _standardised(self, values: NDArray[np.float64], section: NDArray[Any]) -> NDArray[np.float64]:
+        """Return values (spots, features) with mean 0 and deviation 1, over training spots or within sections."""
+        scaled = (values - self.mean_) / self.deviation_
+        for label in np.unique(section) if self.choices.per_section else ():
+            own = section == label
+            if np.isfinite(values[own, 0]).sum() >= LEAST_SECTION:
+                mean, deviation = _moments(values[own])
+                scaled[own] = (values[own] - mean) / deviation
+        return scaled
 
 
 def described(genes: AnnData, choices: Genes) -> NDArray[np.bool_]:
