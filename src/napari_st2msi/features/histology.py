@@ -41,7 +41,8 @@ class HistologyFeatures:
     picture (see `napari_st2msi.features.texture.texture` and `napari_st2msi.models.deep.pretrained`); with
     ``learned`` a patch of the picture, all 0 beside it (`napari_st2msi.features.patches.kept_patches`), which a
     small network turns into numbers. That network learned, on the training spots, to tell the leading directions of
-    their genes: no ion is looked at. Of what a network of timm gives, the leading directions are kept.
+    their genes; it looks at no ion, but directions of ``pls`` know them. Of what a network of timm gives, the leading
+    directions are kept.
 
     Mean and deviation are those of the training spots or, where the recipe standardises within sections, of each
     section that has enough spots: stains differ from one day to the next.
