@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
     from napari_st2msi.evaluation.batch import BatchEffect
-    from napari_st2msi.evaluation.evaluate import Evaluation
     from napari_st2msi.evaluation.learnability import Learnability
+    from napari_st2msi.evaluation.result import Evaluation
     from napari_st2msi.evaluation.search import Search
     from napari_st2msi.evaluation.tiers import Tiers
     from napari_st2msi.explain.attribution import Attribution, Part, RegionAttribution

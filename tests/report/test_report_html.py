@@ -14,7 +14,7 @@ import pytest
 
 import napari_st2msi as st2msi
 from napari_st2msi.errors import FileProblem
-from napari_st2msi.evaluation.evaluate import Evaluation
+from napari_st2msi.evaluation.result import Evaluation
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.recipe import Recipe
 from napari_st2msi.report.html import report_page, write_report

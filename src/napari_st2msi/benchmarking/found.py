@@ -21,8 +21,8 @@ from napari_st2msi.progress import Progress, never
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from napari_st2msi.evaluation.evaluate import Evaluation
     from napari_st2msi.evaluation.learnability import Learnability
+    from napari_st2msi.evaluation.result import Evaluation
     from napari_st2msi.paired import PairedDataset
 
 #: Files of a benchmark's folder, beside `results` and `runs`.

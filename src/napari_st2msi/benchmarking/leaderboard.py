@@ -15,7 +15,7 @@ from napari_st2msi.benchmarking.run import Outcome, result_folder
 from napari_st2msi.benchmarking.store import read_evaluation, read_facts
 from napari_st2msi.errors import DataProblem
 from napari_st2msi.evaluation.compare import ALL_IONS, compare
-from napari_st2msi.evaluation.evaluate import Evaluation
+from napari_st2msi.evaluation.result import Evaluation
 from napari_st2msi.evaluation.verdict import SKILL
 from napari_st2msi.progress import Progress, check, never
 
@@ -64,7 +64,7 @@ def tables(
         One row a combination, see `napari_st2msi.benchmarking.benchmark.Benchmark`.
     metabolites
         One row for each ion of each combination: names of the combination, `ion`, and all of
-        `napari_st2msi.evaluation.evaluate.Evaluation.flat`.
+        `napari_st2msi.evaluation.result.Evaluation.flat`.
     """
     groups: dict[tuple[str, str, int], list[Planned]] = {}
     for each in sorted(done, key=lambda each: each.combination.id):

@@ -13,7 +13,7 @@ import pandas as pd
 
 from napari_st2msi.errors import FileProblem
 from napari_st2msi.evaluation.block_errors import BlockErrors
-from napari_st2msi.evaluation.evaluate import Evaluation
+from napari_st2msi.evaluation.result import Evaluation
 from napari_st2msi.evaluation.splits import Fold
 
 if TYPE_CHECKING:

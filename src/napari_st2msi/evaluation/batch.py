@@ -15,7 +15,7 @@ from napari_st2msi.evaluation.verdict import SKILL
 from napari_st2msi.progress import Progress, never
 
 if TYPE_CHECKING:
-    from napari_st2msi.evaluation.evaluate import Evaluation
+    from napari_st2msi.evaluation.result import Evaluation
     from napari_st2msi.paired import PairedDataset
     from napari_st2msi.recipe import Recipe
 

@@ -14,7 +14,7 @@ from napari_st2msi.errors import DataProblem, RecipeProblem
 from napari_st2msi.evaluation.block_errors import DRAWS, LEVEL, interval
 
 if TYPE_CHECKING:
-    from napari_st2msi.evaluation.evaluate import Evaluation
+    from napari_st2msi.evaluation.result import Evaluation
 
 #: The row of a comparison that is about all ions together.
 ALL_IONS = "all ions"

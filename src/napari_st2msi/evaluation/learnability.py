@@ -29,7 +29,7 @@ from napari_st2msi.progress import Progress, check, never
 from napari_st2msi.recipe import Recipe
 
 if TYPE_CHECKING:
-    from napari_st2msi.evaluation.evaluate import Evaluation
+    from napari_st2msi.evaluation.result import Evaluation
     from napari_st2msi.paired import PairedDataset
     from napari_st2msi.section import Section
 

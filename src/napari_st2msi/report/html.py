@@ -38,7 +38,7 @@ from napari_st2msi.report.words import (
 
 if TYPE_CHECKING:
     from napari_st2msi.evaluation.batch import BatchEffect
-    from napari_st2msi.evaluation.evaluate import Evaluation
+    from napari_st2msi.evaluation.result import Evaluation
     from napari_st2msi.recipe import Recipe
     from napari_st2msi.section import Section
 

@@ -10,7 +10,7 @@ import pandas as pd
 from napari_st2msi.report.words import fixed, scored
 
 if TYPE_CHECKING:
-    from napari_st2msi.evaluation.evaluate import Evaluation
+    from napari_st2msi.evaluation.result import Evaluation
 
 #: Column of the scores: what it is called, which measure of the training mean stands beside it, and what it says.
 MEASURES = {

@@ -16,7 +16,7 @@ from napari_st2msi.paired import dense
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from napari_st2msi.evaluation.evaluate import Evaluation
+    from napari_st2msi.evaluation.result import Evaluation
 
 
 def write_table(path: str | Path, evaluation: Evaluation) -> Path:

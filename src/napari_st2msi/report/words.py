@@ -13,7 +13,7 @@ from napari_st2msi.models.registry import BASELINES, model_class
 
 if TYPE_CHECKING:
     from napari_st2msi.evaluation.conformal import Intervals
-    from napari_st2msi.evaluation.evaluate import Evaluation
+    from napari_st2msi.evaluation.result import Evaluation
     from napari_st2msi.recipe import Genes, Recipe
 
 #: Share of spots unlike training from which it is said, where 1 % is expected; and sections that say something of

@@ -21,7 +21,7 @@ from napari_st2msi.training.intervals import calibrate, must_fit
 from napari_st2msi.training.versions import versions
 
 if TYPE_CHECKING:
-    from napari_st2msi.evaluation.evaluate import Evaluation
+    from napari_st2msi.evaluation.result import Evaluation
 
 
 def fit_model(

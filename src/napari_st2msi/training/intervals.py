@@ -18,7 +18,7 @@ from napari_st2msi.progress import Progress, check, never
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from napari_st2msi.evaluation.evaluate import Evaluation
+    from napari_st2msi.evaluation.result import Evaluation
     from napari_st2msi.paired import PairedDataset
     from napari_st2msi.recipe import Recipe
 

@@ -21,8 +21,8 @@ from napari_st2msi.viewer.thumbnails import Binning
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from napari_st2msi.evaluation.evaluate import Evaluation
     from napari_st2msi.evaluation.learnability import Learnability
+    from napari_st2msi.evaluation.result import Evaluation
 
 #: What `uns["provenance"]["kind"]` of a prediction means: beside the colour bar, and in a sentence.
 KINDS = {

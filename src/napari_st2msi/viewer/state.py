@@ -15,8 +15,8 @@ from napari_st2msi.section import Section
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from napari_st2msi.evaluation.evaluate import Evaluation
     from napari_st2msi.evaluation.learnability import Learnability
+    from napari_st2msi.evaluation.result import Evaluation
     from napari_st2msi.training.folder import TrainedModel
 
 

@@ -22,7 +22,7 @@ from napari_st2msi.viewer.load_torch import load_torch
 if TYPE_CHECKING:
     from napari_st2msi.benchmarking.benchmark import Benchmark
     from napari_st2msi.benchmarking.config import Config
-    from napari_st2msi.evaluation.evaluate import Evaluation
+    from napari_st2msi.evaluation.result import Evaluation
     from napari_st2msi.recipe import Recipe
 
 

@@ -10,7 +10,7 @@ from qtpy.QtCore import QPointF, Qt, Signal
 from qtpy.QtGui import QColor, QPainter, QPaintEvent, QPen
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_st2msi.evaluation.evaluate import Evaluation
+from napari_st2msi.evaluation.result import Evaluation
 from napari_st2msi.evaluation.verdict import SKILL
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.recipe import Recipe

@@ -21,7 +21,7 @@ from napari_st2msi.viewer.load_torch import load_torch
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from napari_st2msi.evaluation.evaluate import Evaluation
+    from napari_st2msi.evaluation.result import Evaluation
     from napari_st2msi.evaluation.search import Search
     from napari_st2msi.training.folder import TrainedModel
 
