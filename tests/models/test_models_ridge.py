@@ -34,7 +34,7 @@ def test_errors_along_the_path_are_those_of_scikit_learn(monkeypatch):
     seen = []
     monkeypatch.setattr("napari_st2msi.models.ridge.least_flexible", lambda errors: seen.append(errors) or 0)
     choose_alpha(x, y, ALPHAS, folds)
-    for fold, (fit, held, _) in enumerate(folds):
+    for fold, (fit, held, *_) in enumerate(folds):
         for number in (0, 7, 19):
             guess = Ridge(ALPHAS[number]).fit(x[fit], y[fit]).predict(x[held])
             np.testing.assert_allclose(seen[0][fold, number], ((y[held] - guess) ** 2).sum(axis=0), rtol=1e-8)

@@ -185,7 +185,7 @@ class Coordinates(_Baseline):
         self.mean_ = targets.mean(axis=0)
         folds = block_folds(train)
         errors = np.zeros((len(folds), len(_NEIGHBOURS) + 1, targets.shape[1]))
-        for number, (fit, held, _) in enumerate(folds):
+        for number, (fit, held, *_) in enumerate(folds):
             check(cancelled)
             seen = (train.xy[fit], train.sections[fit], targets[fit], targets[fit].mean(axis=0))
             for candidate, k in enumerate((*_NEIGHBOURS, 0)):

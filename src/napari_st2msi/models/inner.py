@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from napari_st2msi.features.blocks import (
 )
 from napari_st2msi.paired import PairedDataset
 
+if TYPE_CHECKING:
+    from napari_st2msi.models.inputs import Turned
+
 
 class InnerFold(NamedTuple):
     """A split of the training spots.
@@ -28,11 +31,14 @@ class InnerFold(NamedTuple):
     features
         (n, features) of all training spots, where what they are was learned on `fit` (directions that
         go along with ions must not know those held out); None where they are the same in all folds.
+    design
+        What gives such features of any spots; None where `features` is.
     """
 
     fit: NDArray[np.int64]
     held: NDArray[np.int64]
     features: NDArray[np.floating] | None = None
+    design: Turned | None = None
 
     def split(self, features: NDArray[np.floating]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
         """Return the features of the spots to fit on and of those held out."""

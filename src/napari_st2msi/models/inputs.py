@@ -80,17 +80,38 @@ def inputs_of(
                 context=train.genes if context is None else context,
                 learn=_learn(design.choices, choosing_folds(part), networks, cancelled),
             )
-            found, fitting = own.transform(train.genes, context).astype(np.float64), fold.fit
-            here, there = found[fitting].mean(axis=0), features[fitting].mean(axis=0)
-            onto = there + np.hstack(
-                [
-                    (found - here)[:, own.bands[name]]
-                    @ turned((found - here)[fitting, own.bands[name]], (features - there)[fitting, columns])
-                    for name, columns in design.bands.items()
-                ]
-            )
-            folds[number] = fold._replace(features=onto)
+            found = own.transform(train.genes, context).astype(np.float64)
+            seen = Turned(own, found[fold.fit], design, features[fold.fit])
+            folds[number] = fold._replace(features=seen.of(found), design=seen)
     return Inputs(features, folds, design.bands, train.genes, context)
+
+
+class Turned:
+    """A design that was learned in an inner fold, turned onto that of all training spots.
+
+    Parameters
+    ----------
+    own, seen
+        The design of the fold, and (n, p) what it makes of the spots it was learned on.
+    onto, target
+        The design of all training spots, and (n, q) what that makes of the same spots.
+    """
+
+    def __init__(self, own: Design, seen: NDArray[np.floating], onto: Design, target: NDArray[np.floating]) -> None:
+        self._own, self._here, self._there = own, seen.mean(axis=0), target.mean(axis=0)
+        self._turns = [
+            (own.bands[name], turned((seen - self._here)[:, own.bands[name]], (target - self._there)[:, columns]))
+            for name, columns in onto.bands.items()
+        ]
+
+    def transform(self, genes: AnnData, context: AnnData | None = None) -> NDArray[np.float32]:
+        """Return (spots, q); see `Design.transform`."""
+        return self.of(self._own.transform(genes, context)).astype(np.float32)
+
+    def of(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return (spots, q) float64 of what the design of the fold makes of spots."""
+        centred = features - self._here
+        return self._there + np.hstack([centred[:, columns] @ turn for columns, turn in self._turns])
 
 
 def _learn(

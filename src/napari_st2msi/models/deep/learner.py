@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -46,8 +47,8 @@ class NetworkLearner(Learner):
     With `model.section_covariate` and two sections or more, networks learn how the features of each section
     are shifted (`_seen`).
 
-    With the reduction ``pls`` the directions know the ions of the blocks held out, and stopping and factors
-    are too hopeful.
+    Directions that know ions, those of ``pls``, are for each network the ones of its inner fold, which do not
+    know the ions held out there.
 
     A subclass says what the network is (`_network`). It may give it more than the features of the design
     (`_extras`), ask it in another way (`forward`), and add to the loss (`_loss`); what it fits itself
@@ -169,13 +170,23 @@ class NetworkLearner(Learner):
         }
         data |= {name: _tensor(array) for name, array in targets.items()}
         folds = inputs.folds[: self.recipe.model.ensemble] if len(self.columns_) else []
-        self._train(inputs.features.shape[1], data, folds, progress, cancelled)
-        self._shrink(data, folds[: len(self.networks_)])
+        each = [data | self._seen_in(fold, inputs) for fold in folds]
+        self._train(inputs.features.shape[1], each, folds, progress, cancelled)
+        self._shrink(each, folds[: len(self.networks_)])
+
+    def _seen_in(self, fold: InnerFold, inputs: Inputs) -> dict[str, torch.Tensor]:
+        """Return what networks see otherwise in an inner fold: features, where their directions know ions."""
+        if fold.design is None or fold.features is None:
+            return {}
+        assert inputs.genes is not None
+        own: Any = copy(self)
+        own.design_ = fold.design
+        return {"features": own.data(inputs.genes, inputs.context, fold.features.astype(np.float32))["features"]}
 
     def _train(
         self,
         n_features: int,
-        data: Mapping[str, torch.Tensor],
+        data: Sequence[Mapping[str, torch.Tensor]],
         folds: Sequence[InnerFold],
         progress: Progress,
         cancelled: Callable[[], bool],
@@ -185,12 +196,12 @@ class NetworkLearner(Learner):
         choices, watch = self.recipe.networks, followed()
         if choices.devices > 1 and not self.spreads:
             raise ModelProblem(f"'{self.name}' trains on one GPU at a time. Choose 1 device.")
-        for number, fold in enumerate(folds, 1):
+        for number, (seen, fold) in enumerate(zip(data, folds, strict=True), 1):
             with seeded(choices.seed, number):
                 network = self.new_network(n_features)
             done = train(
                 network,
-                data,
+                seen,
                 self._loss,
                 fold.fit,
                 fold.held,
@@ -216,17 +227,17 @@ class NetworkLearner(Learner):
             if done.stopped == "cancelled":
                 break
 
-    def _shrink(self, data: Mapping[str, torch.Tensor], folds: Sequence[InnerFold]) -> None:
+    def _shrink(self, data: Sequence[Mapping[str, torch.Tensor]], folds: Sequence[InnerFold]) -> None:
         """Find how far predictions of each ion are to be believed, by spots that a network did not learn from."""
         k, m = len(self.columns_), len(self.mixed_)
         along, square, along_odds, square_odds = np.zeros(k), np.zeros(k), np.zeros(m), np.zeros(m)
         base = self.share_[self.mixed_]
-        for network, fold in zip(self.networks_, folds, strict=True):
-            guess, chance = self._ask([network], data, fold.held)
-            truth, counted = data["intensity"].numpy()[fold.held], data["counts"].numpy()[fold.held]
+        for network, seen, fold in zip(self.networks_, data, folds, strict=False):
+            guess, chance = self._ask([network], seen, fold.held)
+            truth, counted = seen["intensity"].numpy()[fold.held], seen["counts"].numpy()[fold.held]
             along += (counted * guess * truth).sum(axis=0)
             square += (counted * guess**2).sum(axis=0)
-            along_odds += ((chance - base) * (data["present"].numpy()[fold.held] - base)).sum(axis=0)
+            along_odds += ((chance - base) * (seen["present"].numpy()[fold.held] - base)).sum(axis=0)
             square_odds += ((chance - base) ** 2).sum(axis=0)
         self.trust_: NDArray[np.float64] = np.clip(along / np.maximum(square, _TINY), 0.0, 1.0)
         self.trust_presence_: NDArray[np.float64] = np.clip(along_odds / np.maximum(square_odds, _TINY), 0.0, 1.0)
