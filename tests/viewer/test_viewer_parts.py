@@ -27,6 +27,7 @@ from napari_st2msi.viewer.parts.messages import MessageArea
 from napari_st2msi.viewer.parts.run_bar import duration
 from napari_st2msi.viewer.parts.search_edit import SearchEdit
 from napari_st2msi.viewer.parts.style import look_of
+from napari_st2msi.viewer.parts.words import Words
 
 
 def shown(qtbot, widget):
@@ -183,6 +184,23 @@ def test_the_state_line_tells_of_the_docks_own_work(kind, viewer, section, qtbot
     finally:
         gate.set()
         dock.jobs.shut()
+
+
+def test_nothing_lies_over_anything_while_more_is_shown(dock, qtbot):
+    """What is shown is painted before Qt has told all layouts around it, if the window happens to be painted then."""
+    content, table, words, more = QWidget(), QWidget(), Words("What was found."), QWidget()
+    for part, height in ((table, 250), (more, 400)):
+        part.setFixedHeight(height)
+    layout = QVBoxLayout(content)
+    layout.addWidget(table)
+    layout.addWidget(words)
+    dock.add_group("Landmarks", content)
+    dock.body.addWidget(more)
+    more.hide()
+    dock.resize(340, 420)
+    qtbot.wait(50)
+    more.show()
+    assert words.geometry().top() > table.geometry().bottom()
 
 
 # -- groups -----------------------------------------------------------------------------------------

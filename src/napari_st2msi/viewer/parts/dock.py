@@ -9,7 +9,17 @@ from weakref import WeakMethod
 from napari.settings import get_settings
 from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtGui import QHideEvent, QShowEvent
-from qtpy.QtWidgets import QDockWidget, QFormLayout, QFrame, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QDockWidget,
+    QFormLayout,
+    QFrame,
+    QLabel,
+    QLayout,
+    QScrollArea,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_st2msi.viewer.jobs import Job, Jobs
 from napari_st2msi.viewer.parts.group import Group
@@ -65,6 +75,9 @@ class Dock(QWidget):
         self.body = QVBoxLayout(inner)
         self.body.setContentsMargins(0, 0, 6, 0)
         self.body.setAlignment(Qt.AlignmentFlag.AlignTop)
+        # Else groups are squeezed into the old height until the area that scrolls has heard of what was shown, and a
+        # window that is painted meanwhile has words over each other.
+        self.body.setSizeConstraint(QLayout.SizeConstraint.SetMinimumSize)
         self.scroll = QScrollArea()
         self.scroll.setWidgetResizable(True)
         self.scroll.setFrameShape(QFrame.Shape.NoFrame)
