@@ -88,7 +88,16 @@ def test_what_cannot_be_compared_is_said(both):
         compare({}, baselines=["mean", "position"])
     with pytest.raises(RecipeProblem, match=r"'magic' is no baseline.*coordinates"):
         compare(both, baselines=["magic"])
-    with pytest.raises(RecipeProblem, match="held out other spots"):
+    with pytest.raises(DataProblem, match="held out other spots"):
         compare({"genes": both["genes"], "random": scored("mean", protocol="random")})
     with pytest.raises(DataProblem, match="measured on other spots"):
         compare({"genes": both["genes"], "others": scored("mean", planted(n_side=12))})
+
+
+def test_models_that_trained_on_other_spots_or_other_scales_are_not_compared(both):
+    with pytest.raises(DataProblem, match=r"'genes' and 'none' trained on other spots.*buffer"):
+        compare({"genes": both["genes"], "none": scored("ridge", buffer_um=0)})
+    for choices, words in (({"log1p": False}, "log1p"), ({"normalisation": "tic"}, "normalisation")):
+        other = Recipe.model_validate({"model": {"name": "mean"}, "evaluation": {"n_folds": 3}, "ions": choices})
+        with pytest.raises(DataProblem, match=rf"'other' was scored on another scale.*'genes'.*ions\.{words}"):
+            compare({"genes": both["genes"], "other": cross_validate(DATA, other)})

@@ -12,10 +12,13 @@ from anndata import AnnData
 import napari_st2msi as st2msi
 from napari_st2msi import Cancelled, PairedDataset, Recipe
 from napari_st2msi.errors import DataProblem, FileProblem, RecipeProblem
+from napari_st2msi.evaluation import learnability as module
+from napari_st2msi.evaluation import nulls
 from napari_st2msi.evaluation.learnability import Learnability, learnability
 from napari_st2msi.evaluation.properties import PROPERTIES
 from napari_st2msi.evaluation.tiers import Tiers
 from napari_st2msi.io.sample import Simulation
+from napari_st2msi.recipe import Model
 
 KINDS = {"linear": 8, "presence": 6, "smooth": 8, "noise": 6}
 RIDGE = Recipe.model_validate({"model": {"name": "ridge"}, "evaluation": {"n_folds": 3, "seed": 1}})
@@ -84,10 +87,9 @@ def test_judged_anew_by_other_criteria_without_predicting(found) -> None:
     assert strict.criteria.least_gain == 0.9
     by_random = found.judged(by="random")
     assert by_random.judged_by == "random"
-    assert (
-        np.allclose(by_random.table["relative_r2"] * found.table["ceiling"], found.table["random_r2"], equal_nan=True)
-        or True
-    )
+    known = by_random.table["relative_r2"].notna()
+    share = (found.table["random_r2"] / found.table["ceiling"])[known]
+    np.testing.assert_allclose(by_random.table["relative_r2"][known], share)
     with pytest.raises(RecipeProblem, match="random, blocks"):
         found.judged(by="knndm")
 
@@ -127,11 +129,49 @@ def test_refusals(paired, found) -> None:
         learnability(paired, RIDGE, protocols=("random:donor",))
     with pytest.raises(RecipeProblem, match="judged by 'half'"):
         learnability(paired, RIDGE, protocols=("random",), judged_by="half")
-    fewer = PairedDataset(paired.genes, paired.ions[:, 1:].copy())
-    with pytest.raises(DataProblem, match="other ions"):
-        learnability(fewer, RIDGE, protocols=(), evaluations={"blocks": found.evaluations["blocks"]})
     with pytest.raises(Cancelled):
         learnability(paired, RIDGE, cancelled=lambda: True)
+
+
+def test_evaluations_that_do_not_go_together_are_refused_before_any_work(paired, found, monkeypatch) -> None:
+    monkeypatch.setattr("napari_st2msi.evaluation.learnability.ceilings", None)
+    known = {"blocks": found.evaluations["blocks"]}
+    fewer = PairedDataset(paired.genes, paired.ions[:, 1:].copy())
+    with pytest.raises(DataProblem, match="other ions"):
+        learnability(fewer, RIDGE, protocols=(), evaluations=known)
+    with pytest.raises(DataProblem, match="'blocks' was measured on other spots than the paired spots"):
+        learnability(paired.select(np.arange(len(paired)) > 3), RIDGE, protocols=(), evaluations=known)
+    for changed in ({"log1p": False}, {"normalisation": "tic"}):
+        recipe = RIDGE.model_copy(update={"ions": RIDGE.ions.model_copy(update=changed)})
+        with pytest.raises(DataProblem, match=f"another scale of ions.*'ions.{next(iter(changed))}'"):
+            learnability(paired, recipe, protocols=(), evaluations=known)
+    with pytest.raises(RecipeProblem, match="different models: mean, ridge"):
+        learnability(paired, RIDGE.model_copy(update={"model": Model(name="mean")}), evaluations=known)
+    both = {"leave_donor": known["blocks"], "leave_group_out:donor": known["blocks"]}
+    with pytest.raises(RecipeProblem, match="each once"):
+        learnability(paired, RIDGE, protocols=(), evaluations=both)
+
+
+def test_a_correlation_that_was_not_made_is_named(found) -> None:
+    assert found.spearman("blocks", "gain") == found.famous().loc["blocks", ("ridge", "gain")]
+    for asked, words in (
+        ({"protocol": "nope"}, r"no protocol 'nope'.*random, blocks"),
+        ({"outcome": "skill"}, r"no outcome 'skill'.*r2, gain"),
+        ({"of": "size"}, r"no property 'size'.*moran_i, ceiling"),
+        ({"predictor": "mlp"}, r"no predictor 'mlp'.*ridge, coordinates, position"),
+    ):
+        with pytest.raises(RecipeProblem, match=words):
+            found.spearman(**{"protocol": "blocks", "outcome": "r2", **asked})
+
+
+def test_waves_are_made_once_for_all_protocols(found, paired, monkeypatch) -> None:
+    made = []
+    real = module.waves
+    for home in (module, nulls):
+        monkeypatch.setattr(home, "waves", lambda *given, **how: made.append(given) or real(*given, **how))
+    again = learnability(paired, RIDGE, evaluations=found.evaluations)
+    assert len(made) == 1
+    assert again.table["random_skill_p"].equals(found.table["random_skill_p"])
 
 
 def test_few_ions_get_tiers_and_no_forecast(paired: PairedDataset) -> None:

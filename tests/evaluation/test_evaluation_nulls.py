@@ -6,6 +6,7 @@ import napari_st2msi as st2msi
 from napari_st2msi.errors import DataProblem, GeometryProblem, RecipeProblem
 from napari_st2msi.evaluation import nulls
 from napari_st2msi.evaluation import waves as patterns
+from napari_st2msi.evaluation.discovery import q_values
 from napari_st2msi.evaluation.nulls import association, skill_significance
 from napari_st2msi.evaluation.waves import waves
 from napari_st2msi.features.spatial import neighbour_graph
@@ -173,6 +174,14 @@ def test_an_evaluation_says_which_ions_are_predicted_beyond_smoothness():
     kind = simulation.truth.ions.loc[table.index, "kind"]
     assert (table["skill_q"][kind == "linear"] < 0.01).all()
     assert (table["skill_q"][kind == "noise"] > 0.05).all()
+    # Ions that could not be learned are not tested, and do not count among those that are.
+    prediction = evaluation.prediction.copy()
+    prediction.var["learnable"] = (kind == "linear").to_numpy()
+    fewer = skill_significance(prediction)
+    assert fewer[kind == "noise"].isna().all(axis=None)
+    np.testing.assert_allclose(fewer["skill_q"][kind == "linear"], q_values(fewer["skill_p"][kind == "linear"]))
+    prediction.var["learnable"] = False
+    assert skill_significance(prediction).isna().all(axis=None)
     del evaluation.prediction.layers["measured"]
     with pytest.raises(DataProblem, match="does not hold what was measured"):
         skill_significance(evaluation.prediction)

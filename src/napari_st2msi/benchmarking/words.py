@@ -8,7 +8,7 @@ import pandas as pd
 
 from napari_st2msi.benchmarking.config import OWN_FEATURES
 from napari_st2msi.evaluation.block_errors import DRAWS, LEVEL
-from napari_st2msi.evaluation.learnability import STRICTEST
+from napari_st2msi.evaluation.protocols import strictest
 from napari_st2msi.evaluation.verdict import SKILL
 from napari_st2msi.models.registry import BASELINES
 from napari_st2msi.recipe import PRESETS
@@ -141,7 +141,7 @@ def best_metabolites(found: Benchmark) -> dict[str, tuple[str, pd.DataFrame]]:
         rows = rows[(rows["features"] != NO_FEATURES) & (rows["seed"] == min(found.config.seeds))]
         if not len(rows):
             continue
-        protocol = min(rows["protocol"], key=lambda name: STRICTEST.index(strict[name]))
+        protocol = strictest({name: strict[name] for name in rows["protocol"]})
         best = rows[rows["protocol"] == protocol].iloc[0]
         own = found.metabolites.query(
             "data == @data and model == @best.model and features == @best.features and seed == @best.seed"

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_st2msi.errors import DataProblem, RecipeProblem
 from napari_st2msi.evaluation.block_errors import DRAWS, LEVEL, interval
+from napari_st2msi.evaluation.result import check_same
 
 if TYPE_CHECKING:
     from napari_st2msi.evaluation.result import Evaluation
@@ -37,7 +38,7 @@ def compare(
     Parameters
     ----------
     evaluations
-        By name. All of the same spots, held out in the same folds.
+        By name. All of the same spots and scale of ions, held out in the same folds, with the same buffers.
     baselines
         Baselines of the first evaluation to compare with as well, such as ``"coordinates"``.
     draws, level, seed
@@ -53,9 +54,9 @@ def compare(
     Raises
     ------
     RecipeProblem
-        There are fewer than two to compare, a baseline is unknown, or folds differ.
+        There are fewer than two to compare, or a baseline is unknown.
     DataProblem
-        Spots differ, or no ion was learned by all.
+        Spots, folds, buffers or the scale of ions differ, or no ion was learned by all.
     """
     names = [*evaluations, *baselines]
     if twice := [name for name in names if names.count(name) > 1]:
@@ -115,17 +116,14 @@ def _common(evaluations: Mapping[str, Evaluation]) -> pd.Index:
     (first_name, first), *others = evaluations.items()
     ions = first.learned
     for name, other in others:
-        if not other.prediction.obs_names.equals(first.prediction.obs_names):
-            raise DataProblem(
-                f"'{first_name}' and '{name}' were measured on other spots, so their errors cannot be paired. "
-                "Evaluate both on the same."
-            )
-        held = [[fold.test.tolist() for fold in each.folds] for each in (first, other)]
-        if held[0] != held[1]:
-            raise RecipeProblem(
-                f"'{first_name}' and '{name}' held out other spots together: scores under different splits say "
-                "nothing of models. Evaluate both with the same protocol, folds and seed."
-            )
+        check_same(name, other, f"'{first_name}'", first.prediction.obs_names, first.protocol)
+        for part, words in (("test", "held out"), ("train", "trained on")):
+            here, there = ([getattr(fold, part).tolist() for fold in each.folds] for each in (first, other))
+            if here != there:
+                raise DataProblem(
+                    f"'{first_name}' and '{name}' {words} other spots, so what their scores differ by says nothing "
+                    "of models. Evaluate both with the same protocol, folds, seed and buffer."
+                )
         ions = ions[ions.isin(other.learned)]
     if not len(ions):
         raise DataProblem("No ion was learned by all models, so there is nothing to compare.")

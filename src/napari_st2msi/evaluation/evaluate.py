@@ -13,7 +13,7 @@ from napari_st2msi.errors import DataProblem
 from napari_st2msi.evaluation.block_errors import BlockErrors
 from napari_st2msi.evaluation.conformal import intervals_from, quarters
 from napari_st2msi.evaluation.metrics import Tally
-from napari_st2msi.evaluation.result import Evaluation, flat_table
+from napari_st2msi.evaluation.result import Evaluation, flat_table, scale_facts
 from napari_st2msi.evaluation.search import Search, search
 from napari_st2msi.evaluation.similarity import structural_similarity
 from napari_st2msi.evaluation.splits import Splits, make_splits
@@ -249,7 +249,7 @@ def _protocol(paired: PairedDataset, recipe: Recipe, splits: Splits, dropped: in
         facts["note"] += f" {warning}"
     # By how many sections a fold chooses its penalties: with fewer than three, also or only by blocks of tissue.
     facts["training_sections"] = min(len(np.unique(paired.sections[fold.train])) for fold in splits.folds)
-    facts["scale"] = "log1p" if recipe.ions.log1p else "measured"
+    facts |= scale_facts(recipe.ions)
     facts["gain"] = "R² above the best of training mean, coordinates and position"
     return facts
 

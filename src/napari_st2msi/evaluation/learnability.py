@@ -6,25 +6,27 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from napari_st2msi.errors import DataProblem, FileProblem, RecipeProblem
-from napari_st2msi.evaluation.ceilings import ceilings, relative
+from napari_st2msi.evaluation.ceilings import ceilings
 from napari_st2msi.evaluation.evaluate import covered_spots, cross_validate
-from napari_st2msi.evaluation.forecast import (
-    LEAST_IONS,
-    LEVEL,
-    expected,
-    expected_tiers,
-    forecast,
-    rank_correlations,
-    tier_forecast,
+from napari_st2msi.evaluation.forecast import LEAST_IONS, expected, expected_tiers, forecast
+from napari_st2msi.evaluation.learnability_tables import (
+    OUTCOMES,
+    correlations,
+    forecasts,
+    judged,
+    scores_and_properties,
 )
 from napari_st2msi.evaluation.nulls import skill_significance
 from napari_st2msi.evaluation.properties import PROPERTIES, properties
-from napari_st2msi.evaluation.tiers import Tiers, tiers
+from napari_st2msi.evaluation.protocols import held_out_by, short_name, strictest
+from napari_st2msi.evaluation.result import check_same, scale_facts
+from napari_st2msi.evaluation.tiers import Tiers
+from napari_st2msi.evaluation.waves import waves
 from napari_st2msi.progress import Progress, check, never
 from napari_st2msi.recipe import Recipe
 
@@ -33,12 +35,6 @@ if TYPE_CHECKING:
     from napari_st2msi.paired import PairedDataset
     from napari_st2msi.section import Section
 
-#: Ways of holding out, the strictest first: the first of them that was tried is what tiers are judged by.
-STRICTEST = ("leave_group_out", "tissue_halves", "knndm", "blocks", "half", "random")
-#: What is to be told from properties: columns of the table without the name of the protocol before them.
-OUTCOMES = {"r2": "skill", "gain": "gain over position"}
-# Of each protocol: column of the table ← column of `Evaluation.flat()`.
-_SCORES = ("r2", "gain", "gain_lower", "gain_upper", "r2_coordinates", "r2_position", "pearson", "spearman")
 # How often images are redrawn to ask whether skill is more than smoothness gives.
 _SURROGATES = 999
 # Files of a folder that `save` wrote.
@@ -109,7 +105,7 @@ class Learnability:
         criteria, by = self.criteria if criteria is None else criteria, self.judged_by if by is None else by
         if by not in self.protocols:
             raise RecipeProblem(f"Nothing was held out by '{by}'. Choose from: {', '.join(self.protocols)}.")
-        return replace(self, table=_judged(self.table, by, criteria), judged_by=by, criteria=criteria)
+        return replace(self, table=judged(self.table, by, criteria), judged_by=by, criteria=criteria)
 
     def famous(self) -> pd.DataFrame:
         """Return protocols × (predictor, outcome): Spearman's correlation of Moran's I with skill and with gain."""
@@ -120,15 +116,25 @@ class Learnability:
         return table.reindex(list(self.protocols))
 
     def spearman(self, protocol: str, outcome: str, *, of: str = "moran_i", predictor: str | None = None) -> float:
-        """Return how a property ranks ions as an outcome does; of the model unless a baseline is named."""
+        """Return how a property ranks ions as an outcome does; of the model unless a baseline is named.
+
+        Raises
+        ------
+        RecipeProblem
+            There is no such protocol, outcome, property or predictor.
+        """
         own = self.correlations
-        row = own[
-            (own["protocol"] == protocol)
-            & (own["outcome"] == outcome)
-            & (own["property"] == of)
-            & (own["predictor"] == (self.model if predictor is None else predictor))
-        ]
-        return float(row["spearman"].iloc[0])
+        wanted = {
+            "protocol": protocol,
+            "outcome": outcome,
+            "property": of,
+            "predictor": self.model if predictor is None else predictor,
+        }
+        for column, value in wanted.items():
+            if value not in (there := own[column].unique()):
+                raise RecipeProblem(f"There is no {column} '{value}' here. Choose from: {', '.join(map(str, there))}.")
+            own = own[own[column] == value]
+        return float(own["spearman"].iloc[0])
 
     def expect(self, new: pd.DataFrame, *, seed: int = 0) -> pd.DataFrame:
         """Return what to expect of ions that were not predicted, from their properties.
@@ -246,8 +252,8 @@ def learnability(
     adjacent_sections
         Names of two sections that lie next to each other in the tissue block, for ceilings.
     evaluations
-        Of the same spots and model, by name of the protocol: what is there is not done again. Where `protocols` does
-        not name them, they are looked at as well.
+        Of the same spots, model and scale of ions, by name of the protocol or by that of its columns: what is there is
+        not done again. Where `protocols` does not name them, they are looked at as well.
     judged_by
         The protocol that tiers are judged by; None for the strictest.
 
@@ -256,75 +262,60 @@ def learnability(
     RecipeProblem
         A protocol is unknown or not given, or evaluations are of different models.
     DataProblem
-        Evaluations are of other ions; or as `napari_st2msi.evaluate`.
+        Evaluations are of other spots or ions, or on another scale; or as `napari_st2msi.evaluate`.
     """
     recipe = Recipe() if recipe is None else recipe
-    given = dict(evaluations or {})
-    # Those of an earlier `Learnability` go by the short names of its columns.
-    done = {name: given[key] for name in protocols for key in (name, _short(name)) if key in given}
-    done |= {name: each for name, each in given.items() if name not in map(_short, protocols)}
-    choices = {name: _choices(recipe, name) for name in protocols if name not in done}
-    names = [*[_short(name) for name in protocols], *[name for name in done if name not in protocols]]
-    if not names or len(set(names)) != len(names):
+    given = [(short_name(name), each) for name, each in (evaluations or {}).items()]
+    intervals = recipe.intervals.model_copy(update={"make_intervals": "never"})
+    quick = recipe.model_copy(update={"intervals": intervals})
+    asked = {short_name(name): held_out_by(quick, name) for name in protocols}
+    found = dict(given)
+    names = [*asked, *(name for name in found if name not in asked)]
+    if not names or len(asked) < len(protocols) or len(found) < len(given):
         raise RecipeProblem("Name one or more protocols, each once, for example random and blocks.")
-    if judged_by is not None and _short(judged_by) not in names:
+    by = None if judged_by is None else short_name(judged_by)
+    if by is not None and by not in names:
         raise RecipeProblem(
             f"Tiers cannot be judged by '{judged_by}', which is not tried. Choose from: {', '.join(names)}."
         )
     covered, _ = covered_spots(paired)
+    _check(found, covered, recipe, to_do=[name for name in names if name not in found])
     limits = ceilings(
         covered, recipe.ions, section=section, adjacent_sections=adjacent_sections,
         progress=progress.part(0.0, 0.1), cancelled=cancelled,
     )  # fmt: skip
     known = properties(covered, recipe.ions, ceiling=limits.ceiling)
-    found: dict[str, Evaluation] = {}
+    patterns = waves(covered.xy, covered.sections, cancelled=cancelled)
     beyond: dict[str, pd.DataFrame] = {}
-    for number, name in enumerate([*protocols, *[name for name in done if name not in protocols]]):
+    for number, name in enumerate(names):
         check(cancelled)
         part = progress.part(0.1 + 0.85 * number / len(names), 0.1 + 0.85 * (number + 1) / len(names))
-        if name not in done:
+        if name not in found:
             whole = _named(part.part(0.0, 0.9), name)
-            done[name] = cross_validate(paired, choices[name], progress=whole, cancelled=cancelled)
-        found[_short(name)] = done[name]
-        beyond[_short(name)] = skill_significance(
-            done[name].prediction,
+            found[name] = cross_validate(paired, asked[name], progress=whole, cancelled=cancelled)
+        beyond[name] = skill_significance(
+            found[name].prediction,
             n_surrogates=_SURROGATES,
+            known=patterns,
             progress=_named(part.part(0.9, 1.0), name),
             cancelled=cancelled,
         )
-    _check(found, known)
     check(cancelled)
     progress(0.95, "properties and skill")
-    by = _strictest(found) if judged_by is None else _short(judged_by)
-    table = _judged(_table(found, beyond, known, limits.table["source"]), by, criteria or Tiers())
-    model = found[by].model
+    found = {name: found[name] for name in names}
+    by = strictest({name: str(each.protocol["protocol"]) for name, each in found.items()}) if by is None else by
+    model, criteria = found[by].model, Tiers() if criteria is None else criteria
+    table = judged(scores_and_properties(found, beyond, known, limits.table["source"]), by, criteria)
     return Learnability(
         table,
-        _correlations(table, list(found), model),
-        _forecasts(table, list(found)),
+        correlations(table, names, model),
+        forecasts(table, names),
         {name: str(each.protocol["note"]) for name, each in found.items()},
         by,
         model,
-        criteria or Tiers(),
+        criteria,
         limits.notes,
         found,
-    )
-
-
-def _choices(recipe: Recipe, name: str) -> Recipe:
-    """Return the recipe that holds out as a protocol's name says."""
-    protocol, _, group = name.partition(":")
-    if protocol not in STRICTEST or (group and protocol != "leave_group_out"):
-        raise RecipeProblem(
-            f"There is no protocol '{name}'. Choose from: {', '.join(reversed(STRICTEST))}; "
-            "'leave_group_out:donor' says which group."
-        )
-    changes = {"protocol": protocol} | ({"group": group} if group else {})
-    return recipe.model_copy(
-        update={
-            "evaluation": recipe.evaluation.model_copy(update=changes),
-            "intervals": recipe.intervals.model_copy(update={"make_intervals": "never"}),
-        }
     )
 
 
@@ -332,76 +323,12 @@ def _named(progress: Progress, name: str) -> Progress:
     return Progress(lambda fraction, message: progress(fraction, f"{name}: {message}"))
 
 
-def _short(name: str) -> str:
-    """Return a protocol's name as columns have it: ``leave_group_out:donor`` is ``leave_donor``."""
-    protocol, _, group = name.partition(":")
-    return f"leave_{group}" if group else protocol
-
-
-def _strictest(found: Mapping[str, Evaluation]) -> str:
-    return min(found, key=lambda name: STRICTEST.index(str(found[name].protocol["protocol"])))
-
-
-def _check(found: Mapping[str, Evaluation], known: pd.DataFrame) -> None:
-    if len(models := {each.model for each in found.values()}) > 1:
+def _check(found: Mapping[str, Evaluation], covered: PairedDataset, recipe: Recipe, to_do: Sequence[str]) -> None:
+    """Refuse evaluations that do not go together, before any work."""
+    models = {each.model for each in found.values()} | ({recipe.model.name} if to_do else set())
+    if len(models) > 1:
         raise RecipeProblem(f"The evaluations are of different models: {', '.join(sorted(models))}. Give those of one.")
     for name, each in found.items():
-        if not each.table.index.equals(known.index):
+        check_same(name, each, "the paired spots and the recipe", covered.genes.obs_names, scale_facts(recipe.ions))
+        if not each.table.index.equals(covered.ions.var_names):
             raise DataProblem(f"The evaluation '{name}' is of other ions than the paired spots have. Evaluate these.")
-
-
-def _table(
-    found: Mapping[str, Evaluation], beyond: Mapping[str, pd.DataFrame], known: pd.DataFrame, source: pd.Series
-) -> pd.DataFrame:
-    first = next(iter(found.values())).flat()
-    ions = first[["mz", "name", "formula", "adduct", "label"]]
-    parts = [ions, known[["class"]], known[list(PROPERTIES)], source.rename("ceiling_source")]
-    learnable = pd.Series(True, index=known.index, name="learnable")
-    for name, each in found.items():
-        flat = each.flat()
-        learnable &= flat["learnable"].astype(bool) & flat["r2"].notna()
-        scores = flat[list(_SCORES)].astype(float)
-        for baseline in ("coordinates", "position"):
-            scores[f"gain_{baseline}"] = scores["r2"] - scores[f"r2_{baseline}"].clip(lower=0.0)
-        parts.append(scores.join(beyond[name][["skill_p", "skill_q"]]).add_prefix(f"{name}_"))
-    return pd.concat([*parts, learnable], axis=1)
-
-
-def _judged(table: pd.DataFrame, by: str, criteria: Tiers) -> pd.DataFrame:
-    """Return the table with tiers by one protocol, and how likely properties alone make each."""
-    table = table.drop(columns=[name for name in table if str(name).startswith("tier_likely_")])
-    table["relative_r2"] = relative(table[f"{by}_r2"], table["ceiling"])
-    own = table.rename(columns={f"{by}_{score}": score for score in _SCORES})
-    table[["tier", "finding", "reason"]] = tiers(own, criteria)
-    likely = tier_forecast(table[list(PROPERTIES)], table["tier"]).reindex(columns=[1, 2, 3], fill_value=0.0)
-    return table.join(likely.add_prefix("tier_likely_"))
-
-
-def _correlations(table: pd.DataFrame, protocols: Sequence[str], model: str) -> pd.DataFrame:
-    own = table[table["learnable"]]
-    parts = []
-    for name in protocols:
-        wanted = {(model, outcome): own[f"{name}_{outcome}"] for outcome in OUTCOMES}
-        wanted |= {(baseline, "r2"): own[f"{name}_r2_{baseline}"] for baseline in ("coordinates", "position")}
-        for (predictor, outcome), values in wanted.items():
-            rows = rank_correlations(own[list(PROPERTIES)], values).rename_axis("property").reset_index()
-            parts.append(rows.assign(protocol=name, predictor=predictor, outcome=outcome))
-    first = ["protocol", "predictor", "outcome", "property"]
-    return pd.concat(parts, ignore_index=True)[[*first, "spearman", "partial", "n"]]
-
-
-def _forecasts(table: pd.DataFrame, protocols: Sequence[str]) -> pd.DataFrame:
-    own = table[table["learnable"]]
-    rows: list[dict[str, Any]] = []
-    for name in protocols:
-        for outcome in OUTCOMES:
-            found = forecast(own[list(PROPERTIES)], own[f"{name}_{outcome}"])
-            if found is None:
-                continue
-            facts = {"r2": found.r2, "spearman": found.spearman, "level": LEVEL}
-            facts |= {"half_width": found.half_width, "coverage": found.coverage}
-            importance = {f"importance_{name}": value for name, value in found.importance.items()}
-            rows.append({"protocol": name, "outcome": outcome, **facts, **importance})
-    columns = ["protocol", "outcome", "r2", "spearman", "level", "half_width", "coverage"]
-    columns += [f"importance_{name}" for name in PROPERTIES]
-    return pd.DataFrame(rows).reindex(columns=columns)

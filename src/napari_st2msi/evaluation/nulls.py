@@ -138,7 +138,9 @@ def skill_significance(
     Returns
     -------
     DataFrame
-        One row an ion: `r`, `skill_p`, `skill_q`. See `association` for the rest.
+        One row an ion: `r`, `skill_p`, `skill_q`. See `association` for the rest. NaN for ions that could not be
+        learned (`var["learnable"]`): nothing was predicted of them, so nothing is tested, and they do not count in
+        the false discovery rate of others.
 
     Raises
     ------
@@ -151,22 +153,25 @@ def skill_significance(
         )
     provenance = prediction.uns["provenance"]
     scale = np.log1p if provenance["scale"] == "log1p" else np.asarray
-    measured, predicted = dense(prediction.layers["measured"]), dense(prediction.X)
-    held = ~np.isnan(measured).all(axis=1)
+    tried = prediction.var_names
+    if "learnable" in prediction.var:
+        tried = tried[prediction.var["learnable"].astype(bool)]
+    # Spots without measured ions have none of them.
+    held = prediction[~np.isnan(dense(prediction.layers["measured"])).all(axis=1), tried]
     table = association(
-        scale(measured[held]),
-        scale(predicted[held]),
-        prediction.obsm["spatial"][held],
-        prediction.obs["section"].to_numpy()[held],
+        scale(dense(held.layers["measured"])),
+        scale(dense(held.X)),
+        held.obsm["spatial"],
+        held.obs["section"].to_numpy(),
         null=null,
         n_surrogates=n_surrogates,
-        names=prediction.var_names.tolist(),
+        names=tried.tolist(),
         known=known,
         seed=seed,
         progress=progress,
         cancelled=cancelled,
     )
-    return table.rename(columns={"p": "skill_p", "q": "skill_q"})
+    return table.rename(columns={"p": "skill_p", "q": "skill_q"}).reindex(prediction.var_names)
 
 
 def _turned(

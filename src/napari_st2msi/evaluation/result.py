@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from napari_st2msi.errors import DataProblem
 from napari_st2msi.evaluation.block_errors import BlockErrors
 from napari_st2msi.evaluation.conformal import Intervals
 from napari_st2msi.evaluation.metrics import MEASURES
@@ -18,6 +20,8 @@ from napari_st2msi.models.registry import BASELINES
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+    from napari_st2msi.recipe import Ions
 
 # Names in the flat table; measures of presence say so.
 _FLAT = {
@@ -131,6 +135,40 @@ class Evaluation:
             "searches": {name: found.in_words() for name, found in self.searches.items()},
             "verdicts": {str(key): int(count) for key, count in ion["verdict"].value_counts().items()},
         }
+
+
+def scale_facts(choices: Ions) -> dict[str, str]:
+    """Return the facts of `Evaluation.protocol` that say on which scale ions were scored."""
+    return {"scale": "log1p" if choices.log1p else "measured", "normalisation": choices.normalisation}
+
+
+def check_same(name: str, evaluation: Evaluation, other: str, spots: pd.Index, scale: Mapping[str, Any]) -> None:
+    """Refuse an evaluation whose scores cannot stand beside others.
+
+    Parameters
+    ----------
+    name
+        Of the evaluation.
+    other
+        What it is to stand beside, in words.
+    spots, scale
+        Names of the spots of the other, and its `scale_facts`.
+
+    Raises
+    ------
+    DataProblem
+        Spots differ, or the scale on which ions were scored.
+    """
+    if not evaluation.prediction.obs_names.equals(spots):
+        raise DataProblem(
+            f"'{name}' was measured on other spots than {other}, so errors cannot be paired. Evaluate the same spots."
+        )
+    for fact, choice in {"scale": "log1p", "normalisation": "normalisation"}.items():
+        if evaluation.protocol[fact] != scale[fact]:
+            raise DataProblem(
+                f"'{name}' was scored on another scale of ions ({evaluation.protocol[fact]}) than {other} "
+                f"({scale[fact]}), so scores cannot be compared. Evaluate with the same choice of 'ions.{choice}'."
+            )
 
 
 def flat_table(table: pd.DataFrame, model: str) -> pd.DataFrame:

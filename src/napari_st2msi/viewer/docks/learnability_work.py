@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from napari_st2msi.evaluation.protocols import short_name
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.progress import Progress
 from napari_st2msi.recipe import Recipe
@@ -80,9 +81,8 @@ def assess(
         load_torch()
     known = {}
     if before is not None and before.asked.predicts_as(asked):
-        # Found under the names of columns, in the order in which they were asked for.
-        done = dict(zip(before.asked.protocols, before.found.evaluations.values(), strict=True))
-        known = {name: each for name, each in done.items() if name in asked.protocols}
+        wanted = set(map(short_name, asked.protocols))
+        known = {name: each for name, each in before.found.evaluations.items() if name in wanted}
     found = learnability(
         paired,
         asked.recipe,

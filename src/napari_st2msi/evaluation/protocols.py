@@ -1,0 +1,40 @@
+"""Ways of holding out by their names: which there are, how strict each is, and what tables call it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from napari_st2msi.errors import RecipeProblem
+from napari_st2msi.recipe import Recipe
+
+#: Ways of holding out, the strictest first: the first of them that was tried is what tiers are judged by.
+STRICTEST = ("leave_group_out", "tissue_halves", "knndm", "blocks", "half", "random")
+
+
+def held_out_by(recipe: Recipe, name: str) -> Recipe:
+    """Return the recipe that holds out as a protocol's name says; ``leave_group_out:donor`` also says the group.
+
+    Raises
+    ------
+    RecipeProblem
+        There is no such protocol.
+    """
+    protocol, _, group = name.partition(":")
+    if protocol not in STRICTEST or (group and protocol != "leave_group_out"):
+        raise RecipeProblem(
+            f"There is no protocol '{name}'. Choose from: {', '.join(reversed(STRICTEST))}; "
+            "'leave_group_out:donor' says which group."
+        )
+    changes = {"protocol": protocol} | ({"group": group} if group else {})
+    return recipe.model_copy(update={"evaluation": recipe.evaluation.model_copy(update=changes)})
+
+
+def short_name(name: str) -> str:
+    """Return a protocol's name as columns have it: ``leave_group_out:donor`` is ``leave_donor``."""
+    protocol, _, group = name.partition(":")
+    return f"leave_{group}" if group and protocol == "leave_group_out" else name
+
+
+def strictest(protocols: Mapping[str, str]) -> str:
+    """Return the name whose protocol is the strictest, the first of equals."""
+    return min(protocols, key=lambda name: STRICTEST.index(protocols[name]))
