@@ -337,6 +337,28 @@ def test_what_was_compared_goes_with_its_model(dock, page, qtbot, trained):
     assert not comparison.words.text()
 
 
+def test_asking_to_compare_nothing_leaves_what_is_compared_to_go_with_its_model(dock, page, qtbot, trained):
+    comparison, heatmap = page.comparison, page.comparison.heatmap
+    comparison.compare()
+    wanted, comparison._wanted = comparison._wanted, lambda: None
+    comparison.compare()
+    comparison._wanted = wanted
+    qtbot.waitUntil(lambda: len(heatmap.columns) > 0, timeout=20_000)
+    dock.state.set_model(copy(trained))
+    assert not heatmap.columns
+
+
+def test_what_was_compared_goes_with_the_genes_of_its_section(dock, page, qtbot):
+    comparison, heatmap = page.comparison, page.comparison.heatmap
+    comparison.compare()
+    qtbot.waitUntil(lambda: len(heatmap.columns) > 0, timeout=20_000)
+    page.refresh()
+    assert heatmap.columns
+    dock.state.section.forget_caches()  # as where its table of genes is another one
+    page.refresh()
+    assert not heatmap.columns
+
+
 def test_a_pathway_is_shown_over_the_tissue_as_the_sum_of_its_genes(dock, page, trained):
     page._pathways = {"lipids (pathway, 2 genes)": ["g1", "g2"]}
     page.gene.set_choices([(name, name) for name in (*page._pathways, *page.shown.names)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,9 @@ from napari_st2msi.viewer.parts.heatmap import Heatmap
 from napari_st2msi.viewer.parts.run_bar import RunBar
 from napari_st2msi.viewer.parts.words import Words
 
+if TYPE_CHECKING:
+    from anndata import AnnData
+
 _ROWS = 14
 
 
@@ -33,6 +37,8 @@ class Wanted:
 
     Attributes
     ----------
+    genes
+        The spots × genes of the section, as they are now.
     ions
         Their names, and what they are called.
     spots, where
@@ -42,11 +48,16 @@ class Wanted:
     """
 
     section: Section
+    genes: AnnData
     model: TrainedModel
     ions: dict[str, str]
     spots: NDArray[np.bool_] | None
     where: str
     attention: bool
+
+    def is_of(self, section: Section | None) -> bool:
+        """Return whether these are the spots that a section has now."""
+        return section is self.section and section.has_st and section.st is self.genes
 
 
 class Comparison(QWidget):
@@ -90,8 +101,8 @@ class Comparison(QWidget):
         return self._jobs.running
 
     def follow(self, section: Section | None, model: TrainedModel | None) -> None:
-        """Take away what is of another section or model."""
-        if self._of is None or (self._of.section is section and self._of.model is model):
+        """Take away what is of another section or model, or of other spots than the section has now."""
+        if self._of is None or (self._of.model is model and self._of.is_of(section)):
             return
         self._jobs.shut()
         self._on_ended()
@@ -101,9 +112,10 @@ class Comparison(QWidget):
 
     def compare(self) -> None:
         """Compare what is wanted now."""
-        wanted = self._of = self._wanted()
+        wanted = self._wanted()
         if wanted is None:
             return
+        self._of = wanted
         self.button.hide()
         self.run_bar.show()
         self.run_bar.begin("Comparing ions")

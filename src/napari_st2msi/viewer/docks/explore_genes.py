@@ -246,13 +246,13 @@ class GenesPage(Page):
     def _to_compare(self) -> Wanted | None:
         """Return what to compare: the ion looked at, favourites and the best predicted ones, in the chosen spots."""
         section, model = self.state.section, self.state.model
-        if section is None or model is None:
+        if section is None or not section.has_st or model is None:
             return None
         wanted = [str(self.state.ion), *sorted(self.state.favourites), *self._best]
         ions = [ion for ion in dict.fromkeys(wanted) if ion in model.ions.index][:_COLUMNS]
         labels = {ion: self._label(ion).removeprefix("m/z ") for ion in ions}
         attention = self.kind.currentData() == "attention"
-        return Wanted(section, model, labels, self.spots.mask(), self.spots.summary, attention)
+        return Wanted(section, section.st, model, labels, self.spots.mask(), self.spots.summary, attention)
 
     def _on_cell(self, gene: str, ion: str) -> None:
         self.gene.choose(gene)
