@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from napari_st2msi.benchmarking.combinations import combinations
-from napari_st2msi.benchmarking.config import Config
+from napari_st2msi.benchmarking.config import Config, slug
 from napari_st2msi.errors import FileProblem, RecipeProblem
+from napari_st2msi.models import registry
 from tiny_benchmark import TINY, tiny
 
 SHIPPED = Path(__file__).resolve().parents[2] / "workflow" / "config"
@@ -58,6 +60,31 @@ def test_keys_follow_content_and_not_names(tmp_path: Path) -> None:
     listed.write_text("g2\n")
     assert one.key("data") != before, "what a file holds counts"
     assert combinations(tiny(seeds=[1]))[0].key("data") != combinations(tiny())[0].key("data")
+
+
+def test_keys_follow_the_version_of_another_packages_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    def installed(version: str) -> None:
+        entry = SimpleNamespace(name="theirs", dist=SimpleNamespace(name="their-models", version=version))
+        monkeypatch.setattr(registry, "entry_points", lambda group: [entry])
+
+    installed("1.0")
+    theirs, coordinates = combinations(tiny(models=["theirs", "coordinates"]))
+    keys = theirs.key("data"), coordinates.key("data")
+    assert keys == (theirs.key("data"), coordinates.key("data"))
+    installed("1.1")
+    assert theirs.key("data") != keys[0]
+    assert coordinates.key("data") == keys[1]
+
+
+def test_names_of_any_alphabet_give_files() -> None:
+    names = ["мозг 1", "печень 1", "脑", "肝", "ridge", "çok iyi"]
+    models = [{"name": name, "recipe": {"model": {"name": "ridge"}}} for name in names]
+    found = combinations(tiny(models=models), ["mozg", "мозг"])
+    assert [each.model for each in found[: len(names)]] == names
+    files = {each.id for each in found}
+    assert len(files) == len(found)
+    assert all(file.isascii() and "/" not in file and not file.startswith((".", "-")) for file in files)
+    assert slug("é") == slug("e\u0301"), "as one disk or another writes the same letter"
 
 
 def test_long_names_give_files_of_their_own() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from napari_st2msi.benchmarking.alone import alone
 from napari_st2msi.benchmarking.benchmark import Benchmark
 from tiny_benchmark import tables_of
 
@@ -30,12 +31,34 @@ def config(done: Benchmark, tmp_path: Path) -> Path:
 
 def test_tables_are_those_of_one_computer(done: Benchmark, config: Path, tmp_path: Path) -> None:
     local = ("--profile", WORKFLOW / "profiles" / "local", "--cores", 2)
+    with alone(tmp_path / "out"):
+        held = snakemake(*local, config=config, out=tmp_path / "out")
+    assert held.returncode != 0
+    assert "Another benchmark is writing into" in held.stdout + held.stderr
+    assert not (tmp_path / "out" / "plan.json").exists()
     ran = snakemake(*local, config=config, out=tmp_path / "out")
     assert ran.returncode == 0, ran.stderr
     assert tables_of(tmp_path / "out") == tables_of(done.folder)
     assert (tmp_path / "out" / "report.html").is_file()
     again = snakemake(*local, "--dry-run", config=config, out=tmp_path / "out")
     assert "Nothing to be done" in again.stdout + again.stderr
+
+
+def test_every_file_that_counts_is_an_input(config: Path, tmp_path: Path) -> None:
+    for name in ("a.zarr", "he.tif", "mz.csv", "genes.txt"):
+        (tmp_path / name).touch()
+    config.write_text(
+        "data: [{paths: [a.zarr], opening: {histology: he.tif, mz_table: mz.csv}}]\nmodels: [ridge]\n"
+        "features: [{name: listed, genes: {selection: listed, file: genes.txt}}]\nprotocols: [random]\n"
+    )
+    asked = snakemake("--cores", 1, "--dry-run", config=config, out=tmp_path / "out")
+    assert asked.returncode == 0, asked.stderr
+    (line,) = {
+        line
+        for line in (asked.stdout + asked.stderr).splitlines()
+        if line.strip().startswith("input:") and "he.tif" in line
+    }
+    assert all(str(tmp_path / name) in line for name in ("tiny.yaml", "a.zarr", "mz.csv", "genes.txt"))
 
 
 def test_networks_go_where_gpus_are(config: Path, tmp_path: Path) -> None:

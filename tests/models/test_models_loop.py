@@ -7,6 +7,7 @@ import threading
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from napari_st2msi.errors import FileProblem, ModelProblem
@@ -220,6 +221,22 @@ def test_a_full_disk_leaves_the_checkpoint_before(tmp_path, monkeypatch):
         checkpoint.write_checkpoint(file, facts, tensors)
     assert kept(tmp_path) == file
     assert file.read_bytes() == content
+
+
+def test_two_processes_may_write_the_same_checkpoint(tmp_path, monkeypatch):
+    file, tensors = tmp_path / "same.safetensors", {"a": torch.zeros(3)}
+    save = save_file
+
+    def overtaken(*given, **rest):
+        save(*given, **rest)
+        monkeypatch.setattr("safetensors.torch.save_file", save)
+        monkeypatch.setattr("os.getpid", lambda: -1)
+        checkpoint.write_checkpoint(file, {"by": "other"}, tensors)
+
+    monkeypatch.setattr("safetensors.torch.save_file", overtaken)
+    checkpoint.write_checkpoint(file, {"by": "this"}, tensors)
+    assert checkpoint.read_checkpoint(file)[0]["by"] == "this"
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_a_checkpoint_where_nothing_can_be_written_is_refused(tmp_path):

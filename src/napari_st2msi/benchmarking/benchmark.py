@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_st2msi.benchmarking.alone import alone
 from napari_st2msi.benchmarking.combinations import Combination
 from napari_st2msi.benchmarking.config import Config
 from napari_st2msi.benchmarking.data import Shelf
@@ -16,6 +18,7 @@ from napari_st2msi.benchmarking.found import (
     METABOLITES,
     TIMINGS,
     Benchmark,
+    found_by,
     read_benchmark,
 )
 from napari_st2msi.benchmarking.plan import Plan, Planned, make_plan
@@ -69,12 +72,13 @@ def benchmark(
     paired
         Data that are open already, by name, instead of those of the config; needs `jobs` = 1.
     told
-        Called after each combination, on this thread.
+        Called after each combination, on this thread; those that share a result end together.
 
     Raises
     ------
     RecipeProblem, FileProblem, DataProblem
-        The config does not fit the data; see `napari_st2msi.benchmarking.plan.make_plan`.
+        The config does not fit the data, see `napari_st2msi.benchmarking.plan.make_plan`; or another benchmark is
+        writing into the folder.
     Cancelled
         The user stopped it; what was done is kept.
 
@@ -92,58 +96,44 @@ def benchmark(
     config = _config(config)
     shelf = Shelf(config, paired)
     plan = make_plan(config, shelf, progress=progress.part(0.0, 0.1), cancelled=cancelled)
-    plan.write(out)
-    todo = _waiting(plan, out)
-    n_all = len(plan.planned)
-    n_done, n_failed = sum(is_written(result_folder(out, each.key)) for each in plan.planned), 0
-
-    def ended(planned: Planned, outcome: Outcome) -> None:
-        nonlocal n_done, n_failed
-        n_done += 1
-        n_failed += outcome.status == FAILED
-        for twin in _twins(plan, planned):
-            write_outcome(out, Outcome(twin.combination.id, twin.key, outcome.status, outcome.message))
-            n_done += 1
-        failed = f", {n_failed:,} failed" if n_failed else ""
-        part(n_done / n_all, f"{n_done:,} of {n_all:,} done{failed}")
-        if told is not None:
-            told(planned.combination, outcome)
-
-    part = progress.part(0.1, 0.9)
-    part(n_done / n_all, f"{n_done:,} of {n_all:,} done")
-    if jobs > 1 and len(todo) > 1:
-        from napari_st2msi.benchmarking.pool import run_in_processes
-
-        run_in_processes(todo, config, out, min(jobs, len(todo)), ended, cancelled)
-    else:
-        for each in todo:
-            check(cancelled)
-            own = _named(part, n_done / n_all, (n_done + 1) / n_all, each.combination.in_words())
-            ended(each, run_one(each, out, shelf, config.threads, progress=own, cancelled=cancelled))
-    return gather(out, shelf=shelf, progress=progress.part(0.9, 1.0), cancelled=cancelled)
+    with alone(out):
+        plan.write(out)
+        _run_all(plan, out, shelf, jobs, progress.part(0.1, 0.9), cancelled, told)
+        return _gather(plan, out, progress.part(0.9, 1.0), cancelled)
 
 
 def gather(
     out: str | Path,
     *,
-    shelf: Shelf | None = None,
+    held: bool = False,
     progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> Benchmark:
-    """Put the results of a benchmark together: tables and the report.
+    """Put the results of a benchmark together, as far as it is done: tables and the report.
+
+    Parameters
+    ----------
+    held
+        Whether the caller keeps others out of the folder, as a workflow does.
 
     Raises
     ------
     FileProblem
-        The folder holds no benchmark, a result is damaged, or the folder cannot be written.
+        The folder holds no benchmark, another is writing into it, a result is damaged, or it cannot be written.
     """
-    found = read_benchmark(out, progress=progress.part(0.0, 0.7), cancelled=cancelled)
-    folder = found.folder
+    out = Path(out).resolve()
+    Plan.read(out)  # there must be one before the folder is touched
+    with nullcontext() if held else alone(out):
+        return _gather(Plan.read(out), out, progress, cancelled)
+
+
+def _gather(plan: Plan, out: Path, progress: Progress, cancelled: Callable[[], bool]) -> Benchmark:
+    found = found_by(plan, out, progress=progress.part(0.0, 0.7), cancelled=cancelled)
     for suffix in ("csv", "parquet"):
-        write_frame(folder / f"{LEADERBOARD}.{suffix}", found.leaderboard)
-    write_frame(folder / METABOLITES, found.metabolites)
-    write_frame(folder / FAILURES, found.failures)
-    write_frame(folder / TIMINGS, found.timings)
+        write_frame(out / f"{LEADERBOARD}.{suffix}", found.leaderboard)
+    write_frame(out / METABOLITES, found.metabolites)
+    write_frame(out / FAILURES, found.failures)
+    write_frame(out / TIMINGS, found.timings)
     progress(0.8, "writing the report")
     write_report(found)
     progress(1.0, "done")
@@ -156,8 +146,47 @@ def _config(given: Config | str | Path | Mapping[str, Any]) -> Config:
     return Config.of(given) if isinstance(given, Mapping) else Config.read(given)
 
 
+def _run_all(
+    plan: Plan,
+    out: Path,
+    shelf: Shelf,
+    jobs: int,
+    progress: Progress,
+    cancelled: Callable[[], bool],
+    told: Callable[[Combination, Outcome], None] | None,
+) -> None:
+    """Run what has no result yet, each content once."""
+    todo = _waiting(plan, out)
+    n_all = len(plan.planned)
+    n_done, n_failed = sum(is_written(result_folder(out, each.key)) for each in plan.planned), 0
+
+    def ended(planned: Planned, outcome: Outcome) -> None:
+        nonlocal n_done, n_failed
+        for each in (twin for twin in plan.planned if twin.key == planned.key):
+            own = replace(outcome, id=each.combination.id)
+            if each != planned:
+                write_outcome(out, own)
+            n_done += 1
+            n_failed += own.status == FAILED
+            if told is not None:
+                told(each.combination, own)
+        failed = f", {n_failed:,} failed" if n_failed else ""
+        progress(n_done / n_all, f"{n_done:,} of {n_all:,} done{failed}")
+
+    progress(n_done / n_all, f"{n_done:,} of {n_all:,} done")
+    if jobs > 1 and len(todo) > 1:
+        from napari_st2msi.benchmarking.pool import run_in_processes
+
+        run_in_processes(todo, plan.config, out, min(jobs, len(todo)), ended, cancelled)
+    else:
+        for each in todo:
+            check(cancelled)
+            own = _named(progress, n_done / n_all, (n_done + 1) / n_all, each.combination.in_words())
+            ended(each, run_one(each, out, shelf, plan.config.threads, progress=own, cancelled=cancelled))
+
+
 def _waiting(plan: Plan, out: Path) -> list[Planned]:
-    """Return what is to be run, each result once, and forget what was left half done by a process that was killed."""
+    """Return what is to be run, each result once, and forget how it ended before."""
     todo: dict[str, Planned] = {}
     for each in plan.planned:
         if is_written(result_folder(out, each.key)):
@@ -167,14 +196,7 @@ def _waiting(plan: Plan, out: Path) -> list[Planned]:
         else:
             outcome_file(out, each.combination.id).unlink(missing_ok=True)
             todo.setdefault(each.key, each)
-    for scratch in (out / "results").glob(".*"):
-        shutil.rmtree(scratch, ignore_errors=True)
     return list(todo.values())
-
-
-def _twins(plan: Plan, planned: Planned) -> list[Planned]:
-    """Return the others whose result is the same."""
-    return [each for each in plan.planned if each.key == planned.key and each != planned]
 
 
 def _named(progress: Progress, start: float, stop: float, name: str) -> Progress:

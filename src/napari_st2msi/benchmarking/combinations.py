@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
-from hashlib import blake2b
+from hashlib import blake2b, file_digest
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from napari_st2msi.benchmarking.config import Config, Data, FeatureEntry, ModelEntry, merged, slug
+from napari_st2msi.benchmarking.config import Config, FeatureEntry, ModelEntry, merged, slug
+from napari_st2msi.benchmarking.files import files_in, located, placed
 from napari_st2msi.errors import FileProblem, RecipeProblem
-from napari_st2msi.models.registry import BASELINES, model_names
+from napari_st2msi.models.registry import BASELINES, made_by, model_names
 from napari_st2msi.recipe import Recipe, explain
 from napari_st2msi.recipe.networks import trains_networks
 from napari_st2msi.report.benchmark import NO_FEATURES
@@ -22,8 +24,6 @@ from napari_st2msi.report.benchmark import NO_FEATURES
 RESULTS = 1
 #: Characters of a file name, beyond which it is cut: disks take 255, with the ending.
 _LONGEST = 150
-#: Choices of genes that name files: what these hold counts, not where they lie.
-_FILES = ("file", "signature_file", "histology_weights")
 
 
 @dataclass(frozen=True)
@@ -78,11 +78,11 @@ class Combination:
         """
         from napari_st2msi import __version__
 
-        recipe = self.recipe.model_dump(mode="json")
-        for name in _FILES:
-            if (file := getattr(self.recipe.genes, name)) is not None:
-                recipe["genes"][name] = blake2b(Path(file).read_bytes(), digest_size=16).hexdigest()
+        # What files hold counts, not where they lie.
+        recipe = placed(self.recipe, _mark).model_dump(mode="json")
         known = {"recipe": recipe, "data": content, "results": RESULTS, "version": __version__}
+        if other := made_by(self.recipe.model.name):
+            known["model"] = other
         return blake2b(json.dumps(known, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
@@ -120,20 +120,27 @@ def combinations(config: Config, data: list[str] | None = None) -> list[Combinat
     return found
 
 
-def files_of(data: Data, folder: Path) -> tuple[list[Path], Path | None]:
-    """Return the files of data as they lie, and that of the ions.
+def files_of(config: Config, found: Iterable[Combination]) -> list[Path]:
+    """Return all files and folders that results rest on: of the data, of their opening, and of recipes.
+
+    Parameters
+    ----------
+    found
+        The combinations of the config.
 
     Raises
     ------
     FileProblem
-        One is missing.
+        One of the data is missing.
     """
-    paths = [folder / path for path in data.paths]
-    msi = None if data.msi is None else folder / data.msi
-    for path in [*paths, *([] if msi is None else [msi])]:
-        if not path.exists():
-            raise FileProblem(f"Of the data '{data.name}', '{path}' is missing. Paths start from '{folder}'.")
-    return paths, msi
+    named: list[BaseModel] = [located(data, config.folder) for data in config.data]
+    named += [each.recipe for each in found]
+    return sorted({file for choices in named for file in files_in(choices)})
+
+
+def _mark(file: Path) -> Path:
+    with file.open("rb") as content:
+        return Path(file_digest(content, lambda: blake2b(digest_size=16)).hexdigest())
 
 
 def _features(config: Config, model: ModelEntry) -> list[FeatureEntry | None]:
@@ -149,13 +156,14 @@ def _features(config: Config, model: ModelEntry) -> list[FeatureEntry | None]:
 def _recipe(config: Config, patch: dict[str, dict[str, Any]], what: str) -> Recipe:
     """Return a recipe with its changes. Scores are what is compared, so no intervals are made around predictions."""
     given = merged(config.recipe.model_dump(), patch, {"intervals": {"make_intervals": "never"}})
-    for name in _FILES:
-        if (file := given["genes"].get(name)) is not None:
-            given["genes"][name] = path = config.folder / file
-            if not path.is_file():
-                raise FileProblem(f"{what}: there is no file '{path}', which genes.{name} names.")
+
+    def place(file: Path) -> Path:
+        if not (config.folder / file).is_file():
+            raise FileProblem(f"{what}: there is no file '{config.folder / file}', which the recipe names.")
+        return config.folder / file
+
     try:
-        return Recipe.model_validate(given)
+        return placed(Recipe.model_validate(given), place)
     except ValidationError as error:
         raise RecipeProblem(f"{what}: {explain(error)}") from error
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
+from unicodedata import normalize
 
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
@@ -25,8 +27,13 @@ _GROUPS = "leave_group_out"
 
 
 def slug(name: str) -> str:
-    """Return a name as it can stand in a file name."""
-    return re.sub(r"[^A-Za-z0-9_+]+", "-", name).strip("-")
+    """Return a name as it can stand in a file name: of other alphabets, a mark that no other name has."""
+    name = normalize("NFC", name)  # disks of Macs take letters and their accents apart
+    short = re.sub(r"[^A-Za-z0-9_+]+", "-", name).strip("-")
+    if short and name.isascii():
+        return short
+    mark = blake2b(name.encode(), digest_size=4).hexdigest()
+    return f"{short}-{mark}".lstrip("-")
 
 
 def _named(value: Any) -> Any:
@@ -182,7 +189,7 @@ class Config(Choices):
         for what in ("data", "models", "features", "protocols"):
             seen: set[str] = set()
             for entry in getattr(self, what):
-                if not (short := slug(entry.name)) or short in seen:
+                if (short := slug(entry.name)) in seen:
                     raise ValueError(f"two {what} are named '{entry.name}', or nearly so; give each a name of its own")
                 seen.add(short)
         if len(set(self.seeds)) != len(self.seeds):

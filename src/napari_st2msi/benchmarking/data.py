@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from napari_st2msi.benchmarking.combinations import Combination, files_of
+from napari_st2msi.benchmarking.combinations import Combination
 from napari_st2msi.benchmarking.config import Config, Data
+from napari_st2msi.benchmarking.files import located
 from napari_st2msi.errors import St2msiError
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.progress import Progress, check, never
@@ -72,21 +73,27 @@ class Shelf:
         if name in self._paired or data is None or data.simulate is not None:
             return []
         if self._sections[0] != name:
-            self._sections = name, _open_sections(data, self._config, progress, cancelled)
+            self._sections = name, _open_sections(located(data, self._config.folder), progress, cancelled)
         return self._sections[1]
 
     def _open(self, wanted: Combination, progress: Progress, cancelled: Callable[[], bool]) -> PairedDataset:
+        from napari_st2msi.features.histology import described
+        from napari_st2msi.pairing.histology import describe_spots
         from napari_st2msi.pipeline import paired_dataset
 
+        genes = wanted.recipe.genes
         if wanted.data in self._paired:
+            if genes.histology != "none":
+                described(self._paired[wanted.data].genes, genes)
             return self._paired[wanted.data]
-        data = next(each for each in self._config.data if each.name == wanted.data)
+        data = located(next(each for each in self._config.data if each.name == wanted.data), self._config.folder)
         if data.simulate is not None:
             from napari_st2msi.io.sample import simulate
 
-            geometry = data.simulate.geometry
-            where = {} if geometry is None else {"geometry": self._config.folder / geometry}
-            return simulate(data.simulate, **where, progress=progress, cancelled=cancelled).paired()
+            sample = simulate(data.simulate, progress=progress, cancelled=cancelled)
+            for section in sample.sections:
+                describe_spots(section, genes, cancelled=cancelled)
+            return sample.paired()
         sections = self.sections(wanted.data, progress=progress.part(0.0, 0.7), cancelled=cancelled)
         return paired_dataset(sections, wanted.recipe, progress=progress.part(0.7, 1.0), cancelled=cancelled)
 
@@ -117,18 +124,11 @@ def _add_frame(digest: Any, frame: pd.DataFrame) -> None:
         digest.update("\x00".join(map(str, frame[name])).encode())
 
 
-def _open_sections(data: Data, config: Config, progress: Progress, cancelled: Callable[[], bool]) -> list[Section]:
+def _open_sections(data: Data, progress: Progress, cancelled: Callable[[], bool]) -> list[Section]:
     from napari_st2msi.pipeline import open_section
 
-    paths, msi = files_of(data, config.folder)
-    located = {
-        name: config.folder / file
-        for name in ("histology", "mz_table")
-        if (file := getattr(data.opening, name)) is not None
-    }
-    opening = data.opening.model_copy(update=located)
     sections = []
-    for number, path in enumerate(paths):
-        part = progress.part(number / len(paths), (number + 1) / len(paths))
-        sections.append(open_section(path, msi, opening=opening, progress=part, cancelled=cancelled))
+    for number, path in enumerate(data.paths):
+        part = progress.part(number / len(data.paths), (number + 1) / len(data.paths))
+        sections.append(open_section(path, data.msi, opening=data.opening, progress=part, cancelled=cancelled))
     return sections

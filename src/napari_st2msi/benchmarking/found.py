@@ -178,7 +178,11 @@ def read_benchmark(
         The folder holds no benchmark, or a result is damaged.
     """
     out = Path(out).resolve()
-    plan = Plan.read(out)
+    return found_by(Plan.read(out), out, progress=progress, cancelled=cancelled)
+
+
+def found_by(plan: Plan, out: Path, *, progress: Progress, cancelled: Callable[[], bool]) -> Benchmark:
+    """Return what a plan has found in its folder so far; raises as `read_benchmark` where a result is damaged."""
     outcomes = {each.combination.id: read_outcome(out, each) for each in plan.planned}
     done = [each for each in plan.planned if is_written(result_folder(out, each.key))]
     board, metabolites = tables(done, out, progress=progress, cancelled=cancelled)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -70,7 +71,7 @@ def tables(
     for each in sorted(done, key=lambda each: each.combination.id):
         own = each.combination
         groups.setdefault((own.data, own.protocol, own.seed), []).append(each)
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     scores = []
     for number, group in enumerate(groups.values()):
         check(cancelled)
@@ -94,11 +95,11 @@ COLUMNS = (
 )
 
 
-def _ranked(found: Mapping[Combination, Evaluation]) -> list[dict[str, object]]:
+def _ranked(found: Mapping[Combination, Evaluation]) -> list[dict[str, Any]]:
     """Return rows of combinations that held out the same spots, compared on the ions that all of them learned."""
     common = _common(list(found.values()))
     rows = {each: _row(each, evaluation, common) for each, evaluation in found.items()}
-    order = sorted(rows, key=lambda each: (-_known(rows[each]["r2"]), each.id))
+    order = sorted(rows, key=lambda each: (-rows[each]["r2"] if np.isfinite(rows[each]["r2"]) else np.inf, each.id))
     best = order[0]
     for rank, each in enumerate(order, start=1):
         behind, low, high = (0.0, 0.0, 0.0) if each == best else _behind(found[best], found[each], common)
@@ -120,7 +121,7 @@ def _common(evaluations: list[Evaluation]) -> pd.Index:
     return common
 
 
-def _row(each: Combination, evaluation: Evaluation, common: pd.Index) -> dict[str, object]:
+def _row(each: Combination, evaluation: Evaluation, common: pd.Index) -> dict[str, Any]:
     flat = evaluation.flat().loc[common]
     low, middle, high = _quartiles(flat["r2"])
     place = evaluation.table.index.get_indexer(common)
@@ -186,11 +187,6 @@ def _rounded(table: pd.DataFrame) -> pd.DataFrame:
         values[known] = [float(f"{value:.{_DIGITS}g}") + 0.0 for value in np.round(values[known], _DECIMALS)]
         table[name] = values
     return table
-
-
-def _known(value: object) -> float:
-    number = float(value)  # type: ignore[arg-type]
-    return number if np.isfinite(number) else -np.inf
 
 
 def _quartiles(values: pd.Series) -> tuple[float, float, float]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_st2msi.benchmarking.combinations import Combination, combinations, files_of
+from napari_st2msi.benchmarking.combinations import Combination, combinations
 from napari_st2msi.benchmarking.config import Config
 from napari_st2msi.benchmarking.data import Shelf
+from napari_st2msi.benchmarking.files import located
 from napari_st2msi.errors import FileProblem, St2msiError
 from napari_st2msi.progress import Progress, check, never
 
@@ -121,9 +122,9 @@ def make_plan(
     """
     shelf = Shelf(config) if shelf is None else shelf
     found = combinations(config, shelf.names)
-    for source in config.data:
+    for source in config.data:  # all of them, before the first is opened
         if source.name in shelf.names:
-            files_of(source, config.folder)
+            located(source, config.folder)
     keys: dict[str, str] = {}
     data: dict[str, dict[str, Any]] = {}
     protocols: dict[str, dict[str, str]] = {}

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from napari_st2msi.benchmarking.combinations import Combination
 from napari_st2msi.benchmarking.data import Shelf
 from napari_st2msi.benchmarking.plan import Planned
 from napari_st2msi.benchmarking.store import is_written, write_evaluation
 from napari_st2msi.errors import FileProblem, RecipeProblem, St2msiError
 from napari_st2msi.progress import Cancelled, Progress, never
+from napari_st2msi.recipe import Recipe
 from napari_st2msi.recipe.networks import trains_networks
 
 _RESULTS, _RUNS, _PARTIAL = "results", "runs", "partial"
@@ -135,6 +134,8 @@ def run_one(
     except Exception as error:
         words = f"{type(error).__name__}: {error}".rstrip(": ")
         outcome = Outcome(name, key, FAILED, words, traceback.format_exc())
+    if is_written(folder):  # if not here, then meanwhile by another process, which took its checkpoints away
+        outcome = Outcome(name, key, DONE)
     outcome = replace(outcome, seconds=round(time.perf_counter() - start, 3))
     write_outcome(out, outcome)
     return outcome
@@ -163,7 +164,7 @@ def _evaluate(
             "Start it again: what has not changed is not done again."
         )
     partial = out / _PARTIAL / planned.key
-    with capped(threads, each):
+    with capped(threads, each.recipe):
         evaluation = evaluate(
             paired,
             each.recipe,
@@ -177,19 +178,14 @@ def _evaluate(
 
 
 @contextmanager
-def capped(threads: int, combination: Combination | None = None) -> Iterator[None]:
+def capped(threads: int, recipe: Recipe) -> Iterator[None]:
     """Compute on so many threads, linear algebra and torch alike, so that numbers are the same wherever it runs."""
     from threadpoolctl import threadpool_limits
 
-    if combination is not None and trains_networks(combination.recipe.model):
-        import torch  # noqa: F401  its threads are capped where networks are trained
-    torch_there = sys.modules.get("torch")
-    before = torch_there.get_num_threads() if torch_there is not None else 0
-    with threadpool_limits(limits=threads):
-        if torch_there is not None:
-            torch_there.set_num_threads(threads)
-        try:
-            yield
-        finally:
-            if torch_there is not None:
-                torch_there.set_num_threads(before)
+    of_torch: AbstractContextManager[None] = nullcontext()
+    if trains_networks(recipe.model) or recipe.genes.histology in ("learned", "timm"):
+        from napari_st2msi.models.deep.device import threads as threads_of_torch
+
+        of_torch = threads_of_torch(threads)
+    with threadpool_limits(limits=threads), of_torch:
+        yield

@@ -27,7 +27,7 @@ _WITHIN = "|"
 def write_evaluation(folder: Path, evaluation: Evaluation, **facts: Any) -> None:
     """Write an evaluation as a folder: scores, errors by squares of tissue, folds and the out-of-fold prediction.
 
-    Where another process wrote it meanwhile, that one stays.
+    Where another process wrote it meanwhile, that one stays. What others left of it half written is removed.
 
     Parameters
     ----------
@@ -63,6 +63,8 @@ def write_evaluation(folder: Path, evaluation: Evaluation, **facts: Any) -> None
         except OSError:
             if not is_written(folder):
                 raise
+        for other in folder.parent.glob(f".{folder.name}.*"):
+            shutil.rmtree(other, ignore_errors=True)
     except OSError as error:
         raise FileProblem(f"'{folder}' cannot be written: {error.strerror or error}.") from error
     finally:

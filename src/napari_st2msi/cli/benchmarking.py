@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,9 @@ _Out = Annotated[
     typer.Option(
         "--out", "-o", metavar="FOLDER", help="Where results go; an earlier run there is continued.", show_default=False
     ),
+]
+_Held = Annotated[
+    bool, typer.Option("--held", hidden=True, help="The caller keeps other benchmarks out of the folder.")
 ]
 
 
@@ -44,19 +48,21 @@ def benchmark(
     _show(found, run)
 
 
-def benchmark_plan(config: _Config, out: _Out, *, run: Run) -> None:
+def benchmark_plan(config: _Config, out: _Out, held: _Held = False, *, run: Run) -> None:
     """Check a benchmark against its data, and write what is to be done; nothing is fitted.
 
     For example:
 
       napari-st2msi benchmark-plan benchmark.yaml --out results
     """
+    from napari_st2msi.benchmarking.alone import alone
     from napari_st2msi.benchmarking.config import Config
     from napari_st2msi.benchmarking.plan import make_plan
 
     with run.progress("Checking") as progress:
         plan = make_plan(Config.read(config), progress=progress, cancelled=run.cancelled)
-    plan.write(out)
+    with nullcontext() if held else alone(out):
+        plan.write(out)
     names = [each.combination.id for each in plan.planned]
     run.result(
         {"combinations": names, "data": plan.data, "protocols": plan.protocols},
@@ -101,7 +107,10 @@ def benchmark_run(
 
 
 def benchmark_gather(
-    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="Of the benchmark.", show_default=False)], *, run: Run
+    out: Annotated[Path, typer.Argument(metavar="FOLDER", help="Of the benchmark.", show_default=False)],
+    held: _Held = False,
+    *,
+    run: Run,
 ) -> None:
     """Put the results of a benchmark together, as far as it is done: leaderboard, tables and report.
 
@@ -112,7 +121,7 @@ def benchmark_gather(
     from napari_st2msi.benchmarking.benchmark import gather
 
     with run.progress("Gathering") as progress:
-        found = gather(out, progress=progress, cancelled=run.cancelled)
+        found = gather(out, held=held, progress=progress, cancelled=run.cancelled)
     _show(found, run)
 
 

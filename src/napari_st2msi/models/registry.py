@@ -68,6 +68,12 @@ def model_class(name: str) -> type[Predictor]:
     return found
 
 
+def made_by(name: str) -> str:
+    """Return the package that another package's model comes from, with its version; empty for those of this one."""
+    entry = None if name in _OWN else next((each for each in entry_points(group=GROUP) if each.name == name), None)
+    return "" if entry is None or entry.dist is None else f"{entry.dist.name} {entry.dist.version}"
+
+
 def build(recipe: Recipe) -> Predictor:
     """Return the unfitted model that a recipe names."""
     return model_class(recipe.model.name)(recipe)

@@ -35,7 +35,8 @@ def write_checkpoint(path: Path, facts: Mapping[str, Any], tensors: Mapping[str,
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    draft = path.with_name(f".{path.name}.part")
+    # Of this process: another may train the same network, and write the same checkpoint.
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
     text = json.dumps({"format": _FORMAT, "tensors": sorted(tensors), **facts}, allow_nan=False)
     # Copies: tensors that share memory, as those of two epochs may, are refused.
     own = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
