@@ -47,5 +47,5 @@ def test_histology_of_simulated_sections_is_seen() -> None:
 
 def test_spots_without_histology_are_refused_before_any_work() -> None:
     config = tiny(**STAINED, data=[])
-    with pytest.raises(DataProblem, match=r"Data 'spots': The recipe asks for the histology.* Open these sections with"):
+    with pytest.raises(DataProblem, match=r"Data 'spots': The recipe asks for the histology.*picture"):
         make_plan(config, Shelf(config, {"spots": planted(8)}))

@@ -95,6 +95,21 @@ def assay5(values: np.ndarray, features: Sequence[str], cells: Sequence[str]) ->
     )
 
 
+def split_assay5(
+    parts: dict[str, np.ndarray], features: dict[str, Sequence[str]], cells: dict[str, Sequence[str]]
+) -> R:
+    """Features × cells by layer, each with features and cells of its own."""
+
+    def log(names: dict[str, Sequence[str]]) -> R:
+        every = list(dict.fromkeys(name for own in names.values() for name in own))
+        present = np.array([[name in own for own in names.values()] for name in every])
+        dimnames = R([R(every), R(list(names))])
+        return R(present, {"dim": np.array(present.shape), "dimnames": dimnames, "class": "LogMap"})
+
+    layers = named(**{layer: sparse(values) for layer, values in parts.items()})
+    return R(None, {"layers": layers, "cells": log(cells), "features": log(features), "class": "Assay5"})
+
+
 def assay(values: np.ndarray, features: Sequence[str], cells: Sequence[str]) -> R:
     """Features × cells, as Seurat 3 and 4 keep them."""
     return R(None, {"counts": sparse(values, features, cells), "data": np.zeros(0), "class": "Assay"})

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from r_files import R, assay, assay5, centroids, named, seurat, sparse, visium, write_rds
+from r_files import R, assay, assay5, centroids, named, seurat, split_assay5, visium, write_rds
 from reader_samples import hexagons
 
 from napari_st2msi import open_section, pair
@@ -156,13 +156,43 @@ def test_a_dense_matrix_of_another_size_than_it_says_is_refused(tmp_path: Path) 
         open_section(write_rds(tmp_path / "bad.rds", seurat(SPOTS, visium(SPOTS, XY, ARRAY), Spatial=counts)))
 
 
-@pytest.mark.parametrize("kind", ["counts", "data"])
-def test_layers_that_are_not_joined_are_refused(tmp_path: Path, kind: str) -> None:
-    split = assay5(COUNTS, GENES, SPOTS)
-    half = len(SPOTS) // 2
-    split.attributes["layers"] = named(**{f"{kind}.1": sparse(COUNTS[:, :half]), f"{kind}.2": sparse(COUNTS[:, half:])})
-    with pytest.raises(DataProblem, match="JoinLayers"):
-        open_section(write_rds(tmp_path / "split.rds", seurat(SPOTS, visium(SPOTS, XY, ARRAY), Spatial=split)))
+def in_layers(path: Path, layers: dict[str, tuple[slice, slice]]) -> Path:
+    """Write the counts in layers that have some of the genes and some of the spots each."""
+    split = split_assay5(
+        {name: COUNTS[genes, spots] for name, (genes, spots) in layers.items()},
+        {name: GENES[genes] for name, (genes, _) in layers.items()},
+        {name: SPOTS[spots] for name, (_, spots) in layers.items()},
+    )
+    return write_rds(path, seurat(SPOTS, visium(SPOTS, XY / UM, ARRAY), Spatial=split))
+
+
+FRONT, BACK, ALL = slice(0, 60), slice(60, None), slice(None)
+
+
+@pytest.mark.parametrize("names", [("counts.1", "counts.2"), ("data.a", "data.b"), ("counts", "counts.2")])
+def test_layers_of_some_spots_each_are_joined(tmp_path: Path, names: tuple[str, str]) -> None:
+    first, second = names
+    path = in_layers(tmp_path / "split.rds", {first: (slice(0, 10), FRONT), second: (slice(2, None), BACK)})
+    st = open_section(path).st
+    assert st.obs_names.tolist() == SPOTS
+    assert st.var_names.tolist() == GENES
+    whole = COUNTS.T.copy()
+    whole[FRONT, 10:] = 0
+    whole[BACK, :2] = 0
+    np.testing.assert_array_equal(st.X.toarray(), whole)
+
+
+def test_counts_of_all_spots_are_complete(tmp_path: Path) -> None:
+    layers = {"counts.1": (ALL, FRONT), "counts": (ALL, ALL), "counts.2": (ALL, BACK), "data": (slice(0, 3), ALL)}
+    st = open_section(in_layers(tmp_path / "kept.rds", layers)).st
+    assert st.obs_names.tolist() == SPOTS
+    np.testing.assert_array_equal(st.X.toarray(), COUNTS.T)
+
+
+def test_layers_that_clash_are_refused(tmp_path: Path) -> None:
+    path = in_layers(tmp_path / "clash.rds", {"counts": (ALL, slice(0, 70)), "counts.2": (ALL, BACK)})
+    with pytest.raises(DataProblem, match=r"10 cells are in several of the layers counts, counts\.2.*JoinLayers"):
+        open_section(path)
 
 
 def test_damaged_files_and_a_missing_package_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,9 @@ another in R lie over one another here, and are seen mirrored along the diagonal
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -40,7 +40,8 @@ def read_seurat(
 ) -> Section:
     """Read one Seurat object (genes, m/z, or both of the same spots), or two: ST and MSI.
 
-    An assay whose features are m/z (``mz-798.54``) is MSI. Counts are read; where there are none, what is.
+    An assay whose features are m/z (``mz-798.54``) is MSI. Counts are read, joined where they are split by section;
+    where there are none, what is.
 
     Raises
     ------
@@ -106,26 +107,17 @@ def _table(name: str, assay: RValue, whole: RValue, path: Path) -> AnnData | Non
     from anndata import AnnData
 
     if "Assay5" in assay.classes:
-        layers = assay["layers"].parts()
-        layer = "counts" if "counts" in layers else next(iter(layers), None)
-        if layer is None:
+        joined = _joined(assay, f"the assay '{name}' of '{path.name}'")
+        if joined is None:
             return None
-        stem = "counts" if any(each.startswith("counts.") for each in layers) else layer.partition(".")[0]
-        if layer != "counts" and sum(each.startswith(f"{stem}.") for each in layers) > 1:
-            raise DataProblem(
-                f"The {stem} of the assay '{name}' of '{path.name}' are split into several layers. Join them in R "
-                "first, with JoinLayers."
-            )
-        values = layers[layer].matrix()
-        features, cells = (_names_in(assay[side], layer) for side in ("features", "cells"))
+        values, features, cells = joined
     else:
         matrix = next((assay[slot] for slot in ("counts", "data") if slot in assay and assay[slot].size), None)
         if matrix is None:
             return None
         values = matrix.matrix()
         features, cells = matrix.dimension_names()
-    if values.shape != (len(features), len(cells)):
-        raise DataProblem(f"The assay '{name}' of '{path.name}' has values of another shape than its names.")
+        _fits(values, features, cells, f"the assay '{name}' of '{path.name}'")
     if not values.shape[0] or not values.shape[1]:
         return None
     obs = pd.DataFrame(index=pd.Index(cells, dtype=object))
@@ -139,6 +131,52 @@ def _table(name: str, assay: RValue, whole: RValue, path: Path) -> AnnData | Non
     if all(value is not None for value in mz):
         var["mz"] = np.array(mz, dtype=float)
     return AnnData(X=values.T.astype(np.float32).tocsr(), obs=obs, var=var, uns={"assay": name})
+
+
+def _joined(assay: RValue, what: str) -> tuple[Any, list[str], list[str]] | None:
+    """Return the counts of an `Assay5`, else its data, else what comes first: features × cells, and the names of both.
+
+    As Seurat 5 has it, ``counts`` may be split into ``counts.1``, ``counts.2`` with the cells of one section each, and
+    not all of their features. They are joined as its JoinLayers does it: what a layer lacks is 0.
+    """
+    from scipy.sparse import csc_matrix, hstack
+
+    layers = assay["layers"].parts()
+    stem = next((each for each in ("counts", "data") if _split(layers, each)), next(iter(layers), None))
+    if stem is None:
+        return None
+    chosen = _split(layers, stem)
+    every, all_cells = (assay[side].dimension_names()[0] for side in ("features", "cells"))
+    if stem in layers and len(_names_in(assay["cells"], stem)) == len(all_cells):
+        chosen = [stem]  # it has all cells: the others were kept from before they were joined
+    place = {feature: row for row, feature in enumerate(every)}
+    known = np.zeros(len(every), dtype=bool)
+    parts, cells = [], list[str]()
+    for layer in chosen:
+        values = layers[layer].matrix()
+        features, own = (_names_in(assay[side], layer) for side in ("features", "cells"))
+        _fits(values, features, own, what)
+        if twice := set(own) & set(cells):
+            raise DataProblem(
+                f"Of {what}, {len(twice):,} cells are in several of the layers {', '.join(chosen)}. Keep one of them "
+                "in R, or join them with JoinLayers."
+            )
+        rows = np.array([place[feature] for feature in features], dtype=np.int64)
+        known[rows] = True
+        cells += own
+        coo = values.tocoo()
+        parts.append(csc_matrix((coo.data, (rows[coo.row], coo.col)), shape=(len(every), len(own))))
+    names = [feature for feature, here in zip(every, known, strict=True) if here]
+    return hstack(parts, format="csc")[np.flatnonzero(known)], names, cells
+
+
+def _split(layers: Mapping[str, RValue], stem: str) -> list[str]:
+    return [each for each in layers if each == stem or each.startswith(f"{stem}.")]
+
+
+def _fits(values: Any, features: list[str], cells: list[str], what: str) -> None:
+    if values.shape != (len(features), len(cells)):
+        raise DataProblem(f"{what[:1].upper()}{what[1:]} has values of another shape than its names.")
 
 
 def _names_in(log: RValue, layer: str) -> list[str]:
