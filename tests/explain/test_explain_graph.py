@@ -13,7 +13,9 @@ from napari_st2msi.errors import ModelProblem
 from napari_st2msi.explain.checks import check_attribution
 from napari_st2msi.explain.explain import attribution_of, explain_ion, explain_region
 from napari_st2msi.explain.graph import GraphExplainer, copies_of
+from napari_st2msi.explain.inputs import SpotGenes
 from napari_st2msi.explain.kinds import explainer_for
+from napari_st2msi.explain.ways import Slopes
 from napari_st2msi.models.deep.graph import hood
 from napari_st2msi.models.registry import build
 from napari_st2msi.progress import Cancelled
@@ -98,6 +100,20 @@ def test_few_at_once_are_what_all_at_once_are(monkeypatch: pytest.MonkeyPatch) -
     np.testing.assert_array_equal(pieces.direction, whole.direction)
     single = explain_ion(model, DATA.genes, "linear1", spots=np.arange(20))
     np.testing.assert_allclose(whole.strength["linear1"], np.abs(single.values).mean(axis=0), atol=1e-6)
+
+
+def test_memory_is_bounded_by_genes_where_these_are_more_than_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_once, asked, to_genes = 2000, [], SpotGenes.to_genes
+
+    def spy(self: SpotGenes, name: str, slopes: Slopes, columns: slice) -> Any:
+        found = to_genes(self, name, slopes, columns)
+        asked.append(found.size)
+        return found
+
+    monkeypatch.setattr("napari_st2msi.explain.graph._AT_ONCE", at_once)
+    monkeypatch.setattr(SpotGenes, "to_genes", spy)
+    explain_ion(fitted("gcn", 2), DATA.genes, "linear0", spots=np.arange(20))
+    assert 0 < max(asked) <= at_once
 
 
 def test_without_all_genes_around_the_mean_is_left_and_checks_are_made() -> None:

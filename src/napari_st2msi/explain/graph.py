@@ -15,6 +15,7 @@ from napari_st2msi.explain.inputs import SpotGenes, Spots
 from napari_st2msi.explain.networks import mean_gradients, per_feature, said_of, values_of
 from napari_st2msi.explain.ways import Slopes
 from napari_st2msi.features.spatial import within
+from napari_st2msi.models.learner import pieces
 from napari_st2msi.progress import check, never
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from napari_st2msi.models.graph import GraphLearner
 
-# Copies of spots × features that a network is asked for at once.
+# Copies of spots × features that a network is asked for at once, and copies × genes that follow from them.
 _AT_ONCE = 2**22
 
 
@@ -162,24 +163,27 @@ class GraphExplainer(Explainer):
     ) -> Iterator[Brought]:
         """Yield for each of some ions what genes bring to it in some rows."""
         self.must_be_whole(part)
-        each = max(1, int(_AT_ONCE / (self._features.shape[1] * len(self._copies(rows).node) / len(rows))))
-        pieces = [np.arange(start, min(start + each, len(rows))) for start in range(0, len(rows), each)]
-        copies = [self._copies(rows[piece]) for piece in pieces]
+        heard = len(self._copies(rows).node) / len(rows)
+        spots = list(pieces(len(rows), int(_AT_ONCE / (self._features.shape[1] * heard))))
+        copies = [self._copies(rows[piece]) for piece in spots]
         nodes = np.unique(np.concatenate([own.node for own in copies]))
         deviations = self._known.deviations(nodes)
         n_genes = len(self.inputs.names)
         for ion in ions:
             bands = {name: np.zeros((len(rows), n_genes), dtype=np.float32) for name in self.bands}
             along = np.zeros(n_genes)
-            for piece, own in zip(pieces, copies, strict=True):
-                slopes, place = Slopes(self._slopes(own, ion, cancelled)), np.searchsorted(nodes, own.node)
-                for name, columns in self._known.bands.items():
-                    away = deviations[name][place]
-                    brought = away * self._known.to_genes(name, slopes, columns)
-                    along += np.einsum("ng,ng->g", brought, away, dtype=np.float64)
-                    for step, band in enumerate(bands.values()):
-                        here = own.step == step
-                        np.add.at(band, piece[own.owner[here]], brought[here])
+            for piece, own in zip(spots, copies, strict=True):
+                steep = self._slopes(own, ion, cancelled)
+                for some in pieces(len(steep), _AT_ONCE // n_genes):
+                    check(cancelled)
+                    slopes, place = Slopes(steep[some]), np.searchsorted(nodes, own.node[some])
+                    spot, step = piece.start + own.owner[some], own.step[some]
+                    for name, columns in self._known.bands.items():
+                        away = deviations[name][place]
+                        brought = away * self._known.to_genes(name, slopes, columns)
+                        along += np.einsum("ng,ng->g", brought, away, dtype=np.float64)
+                        for number, band in enumerate(bands.values()):
+                            np.add.at(band, spot[step == number], brought[step == number])
             yield Brought(bands, along)
 
     def _slopes(self, copies: Copies, ion: int, cancelled: Callable[[], bool]) -> NDArray[np.float64]:

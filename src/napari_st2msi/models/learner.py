@@ -31,10 +31,11 @@ _ROWS = 4096
 Estimates = tuple[slice, NDArray[np.floating], NDArray[np.floating]]
 
 
-def pieces(n: int) -> Iterator[slice]:
-    """Yield slices that cover so many spots, each few enough for the memory."""
-    for start in range(0, n, _ROWS):
-        yield slice(start, min(start + _ROWS, n))
+def pieces(n: int, step: int = _ROWS) -> Iterator[slice]:
+    """Yield slices that cover so many spots, each few enough for the memory: `step` of them, or one."""
+    step = max(step, 1)
+    for start in range(0, n, step):
+        yield slice(start, min(start + step, n))
 
 
 class Learner(Predictor):

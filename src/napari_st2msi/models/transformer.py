@@ -15,6 +15,7 @@ from napari_st2msi.models.arrays import part, prefixed
 from napari_st2msi.models.base import prediction
 from napari_st2msi.models.deep.learner import NetworkLearner
 from napari_st2msi.models.inputs import Inputs
+from napari_st2msi.models.learner import pieces
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.progress import Progress, check, never
 from napari_st2msi.recipe import Genes
@@ -147,7 +148,7 @@ class Transformer(NetworkLearner):
         data = self.data(genes, context, self.features(genes, context))
         values = np.empty((genes.n_obs, len(wanted)), dtype=np.float32)
         with torch.no_grad():
-            for rows in _pieces(genes.n_obs, len(wanted) * self._width):
+            for rows in pieces(genes.n_obs, _AT_ONCE // (len(wanted) * self._width)):
                 said = [
                     network.unseen(
                         torch.from_numpy(wanted), self._seen(network, data, rows), data["tokens"][rows]
@@ -254,8 +255,8 @@ class Transformer(NetworkLearner):
 
         # A minibatch is small; what is asked at once need not be.
         few = len(rows) if torch.is_grad_enabled() else max(1, _AT_ONCE // (4 * len(self.columns_) * self._width))
-        pieces = torch.split(rows, few)
-        said = [network(self._seen(network, data, piece), data["tokens"][piece]) for piece in pieces]
+        each = torch.split(rows, few)
+        said = [network(self._seen(network, data, some), data["tokens"][some]) for some in each]
         return torch.cat([values for values, _ in said]), torch.cat([odds for _, odds in said])
 
     # -- keeping ---------------------------------------------------------------------------------
@@ -336,7 +337,7 @@ class Transformer(NetworkLearner):
 
         asked = torch.from_numpy(ions)
         per_spot = len(ions) * len(self.token_names_) * self.recipe.model.heads
-        for rows in _pieces(len(data["features"]), per_spot):
+        for rows in pieces(len(data["features"]), _AT_ONCE // max(per_spot, 1)):
             check(cancelled)
             with torch.no_grad():
                 maps = [
@@ -364,10 +365,3 @@ class LinearTransformer(Transformer):
         "Each ion follows the genes in its own way, given what all of them say together; there is no attention map."
     )
     map_less: ClassVar[bool] = True
-
-
-def _pieces(n: int, per_spot: int) -> Iterator[slice]:
-    """Yield slices that cover so many spots, each of which takes so many numbers."""
-    step = max(1, _AT_ONCE // max(per_spot, 1))
-    for start in range(0, n, step):
-        yield slice(start, min(start + step, n))
