@@ -270,6 +270,19 @@ def test_a_model_without_genes_or_stages_says_so() -> None:
         explain_ion(fitted("mlp"), DATA.genes, "linear0", part="presence")
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("choices", [{}, {"presence": "chain"}, {"presence": "network"}])
+@pytest.mark.parametrize("ion", ["linear0", "zero0"])
+def test_no_gene_has_a_share_in_the_presence_of_what_is_everywhere_or_nowhere(
+    choices: dict[str, Any], ion: str
+) -> None:
+    model = fitted("two_stage", model=choices)
+    with pytest.raises(ModelProblem, match=f"takes '{ion}' to be everywhere or nowhere"):
+        explain_ion(model, DATA.genes, ion, part="presence")
+    found = explain_ion(model, DATA.genes, ion)
+    assert np.isfinite(found.gap).all()
+
+
 def test_it_stops_when_asked() -> None:
     with pytest.raises(Cancelled):
         explain_ion(fitted("ridge"), DATA.genes, "linear0", cancelled=lambda: True)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from napari_st2msi.errors import ModelProblem
 from napari_st2msi.explain.attribution import Attribution, Part, RegionAttribution, relative_gap
 from napari_st2msi.explain.explainer import Brought, Explainer
 from napari_st2msi.explain.inputs import Spots
@@ -55,7 +56,7 @@ def explain_ion(
     Raises
     ------
     ModelProblem
-        The model cannot be explained.
+        The model cannot be explained; or its part is the presence of an ion that is everywhere or nowhere.
     DataProblem
         There is no such ion or spot.
     """
@@ -119,17 +120,22 @@ def attribution_of(
     progress: Progress = Progress(),
     cancelled: Callable[[], bool] = never,
 ) -> Attribution:
-    """Return the attribution of the ion in one column."""
-    inputs = explainer.inputs
-    bands = {name: np.empty((len(inputs), len(inputs.names)), dtype=np.float32) for name in explainer.bands}
+    """Return the attribution of the ion in one column; raises as `explain_ion` does."""
+    inputs, name_of_ion = explainer.inputs, str(explainer.learner.ions_.var_.index[ion])
     predicted, baseline = _ends(explainer, ion, part)
+    if np.isinf(baseline).any():
+        raise ModelProblem(
+            f"The model takes '{name_of_ion}' to be everywhere or nowhere, as it was in training, so no gene has a "
+            "share in its presence. Explain its prediction or its intensity instead."
+        )
+    bands = {name: np.empty((len(inputs), len(inputs.names)), dtype=np.float32) for name in explainer.bands}
     along = np.zeros(len(inputs.names))
     for rows, _, found in contributions(explainer, [ion], part=part, progress=progress, cancelled=cancelled):
         for name, values in found.bands.items():
             bands[name][rows] = values
         along += found.along
     return Attribution(
-        ion=str(explainer.learner.ions_.var_.index[ion]),
+        ion=name_of_ion,
         part=part,
         method=explainer.method(ion, part),
         unit=explainer.unit(part),
