@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 
 from napari_st2msi.errors import FileProblem
+from napari_st2msi.io.one_file import write_texts
 from napari_st2msi.io.public.catalogue import PublicData, public_data
 from napari_st2msi.io.public.layouts import sections_in
 from napari_st2msi.io.public.records import Record, RemoteFile, look_up
@@ -117,9 +118,4 @@ def _keep_source(record: Record, files: Sequence[RemoteFile], folder: Path) -> N
         "downloaded": date.today().isoformat(),
         "files": kept,
     }
-    building = folder / f".{SOURCE}"
-    try:
-        building.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        building.replace(before)
-    except OSError as error:
-        raise FileProblem(f"'{before}' cannot be written: {error.strerror or error}.") from error
+    write_texts({before: json.dumps(facts, indent=2, ensure_ascii=False) + "\n"})
