@@ -23,6 +23,7 @@ from napari_st2msi.viewer.docks import compare_work
 from napari_st2msi.viewer.docks.compare import CompareDock
 from napari_st2msi.viewer.docks.compare_board import row_in_words
 from napari_st2msi.viewer.docks.compare_results import ResultsView
+from napari_st2msi.viewer.docks.compare_work import misfit_in_words
 from napari_st2msi.viewer.state import state_of
 
 # Waiting ends when what is waited for happens; only a machine that does much else needs so long.
@@ -245,6 +246,39 @@ def test_results_are_opened_and_a_folder_without_any_is_refused(dock, paired, ke
     assert "'brain'" in dock.messages.text
 
 
+def test_results_of_another_section_with_the_same_name_are_refused_and_not_marked(dock, paired, make_section, qtbot):
+    tick(dock, models=("ridge",), protocols=("blocks",))
+    press(dock, qtbot)
+    dock.state.remove_section(paired)
+    dock.open_results(dock.compared.benchmark.folder)
+    qtbot.waitUntil(lambda: not dock.jobs.running, timeout=PATIENCE_MS)
+    other = make_section("brain")
+    dock.state.add_section(other)
+    table, heatmap = dock.results.table, dock.results.heatmap
+    where = table.visualRect(table.board.index(0, 0)).center()
+    QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, where)
+    qtbot.waitUntil(lambda: "made on another section" in dock.messages.text, timeout=PATIENCE_MS)
+    assert "called 'brain': 200 of its 200 spots are not in the one that is open" in dock.messages.text
+    assert dock.state.work(other).evaluation is None
+    assert dock.state.work(other).prediction is None
+    assert not table.selectionModel().hasSelection()
+    assert heatmap.marked is None
+
+
+def test_a_section_is_known_by_its_spots_and_ions_and_not_by_its_name(section, guess):
+    assert misfit_in_words(section, guess) == ""
+    assert misfit_in_words(section, guess[:5, :2]) == ""  # spots without MSI are not predicted
+    ions = guess.copy()
+    ions.var_names = ["ion0", "ion1", "other2", "other3"]
+    assert "2 of its 4 ions are not in" in misfit_in_words(section, ions)
+    spots = guess.copy()
+    spots.obs_names = [*spots.obs_names[:6], "t6", "t7"]
+    assert "2 of its 8 spots are not in" in misfit_in_words(section, spots)
+    moved = guess.copy()
+    moved.obsm["spatial"] = moved.obsm["spatial"] + 40.0  # another slide has the same barcodes
+    assert "its spots lie elsewhere" in misfit_in_words(section, moved)
+
+
 BOARD = pd.DataFrame(
     [
         ["brain", "ridge", "hvg", "blocks", 0, 1, 20, 0.4, 0.2, 0.0, 0.0, 0.0, True],
@@ -261,6 +295,23 @@ def test_a_row_says_how_far_behind_it_is(qtbot):
     assert row_in_words(BOARD.iloc[0]) == "ridge · hvg: median R² 0.40 over 20 ions. The best."
     assert "Behind the best by 0.020 [−0.010, 0.050], which is as good." in row_in_words(BOARD.iloc[1])
     assert row_in_words(BOARD.iloc[2]).endswith("Behind the best by 0.300 [0.250, 0.350].")
+
+
+def test_a_row_is_looked_at_once_by_a_double_click_and_by_return(qtbot):
+    view, heard = ResultsView(), []
+    qtbot.addWidget(view)
+    view.show_board(BOARD)
+    view.show()
+    qtbot.waitExposed(view)
+    view.chosen.connect(heard.append)
+    table = view.table
+    where = table.visualRect(table.board.index(1, 0)).center()
+    for press in (QTest.mouseClick, QTest.mouseDClick):
+        press(table.viewport(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, where)
+    assert [names["features"] for names in heard] == ["svd"]
+    QTest.keyClick(table, Qt.Key.Key_Up)
+    QTest.keyClick(table, Qt.Key.Key_Return)
+    assert [names["features"] for names in heard] == ["svd", "hvg"]
 
 
 def test_the_heatmap_has_baselines_under_all_features_and_gaps_where_nothing_was_done(qtbot):

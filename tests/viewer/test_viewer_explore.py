@@ -20,7 +20,8 @@ from napari_st2msi.io.build import build_section
 from napari_st2msi.viewer.docks import explore
 from napari_st2msi.viewer.docks.explore import ExploreDock
 from napari_st2msi.viewer.ion_query import matches
-from napari_st2msi.viewer.ion_table import IonModel, IonTable
+from napari_st2msi.viewer.ion_model import IonModel
+from napari_st2msi.viewer.ion_table import IonTable
 from napari_st2msi.viewer.layers import VALUE, find
 
 

@@ -104,7 +104,7 @@ class CompareDock(Dock):
             choice.changed.connect(self._on_choice)
         self.results.chosen.connect(self.look_at)
         self._looking.done.connect(self._on_looked)
-        self._looking.failed.connect(self.messages.show_error)
+        self._looking.failed.connect(self._on_unread)
         self.jobs.told.connect(self._on_told)
         self.jobs.started.connect(self._refresh)
         self.jobs.ended.connect(self._refresh)
@@ -174,6 +174,8 @@ class CompareDock(Dock):
         self.live.setText(words + others)
 
     def _on_compared(self, compared: Compared) -> None:
+        if self.compared is not None and self.compared.benchmark.folder != compared.benchmark.folder:
+            self.results.mark(None)  # what is looked at is of the others
         self.compared = compared
         found = compared.benchmark
         self.results.show_board(found.leaderboard)
@@ -196,12 +198,11 @@ class CompareDock(Dock):
     def look_at(self, names: dict[str, Any]) -> None:
         """Bring the out-of-fold prediction of a combination into Explore."""
         if self.compared is not None:
-            self.results.mark(names)
-            call = partial(compare_work.look, self.compared, names)
+            call = partial(compare_work.look, self.compared, names, self.state.sections)
             self._looking.start(Job("Load a prediction", call))
 
     def _on_looked(self, looked: Looked) -> None:
-        sections = [section for section in self.state.sections if section.name in looked.sections]
+        sections = [section for section in looked.here if section in self.state.sections]
         words = (
             f"{model_words(looked.names['model'])} · {features_words(looked.names['features'])} · "
             f"{protocol_words(looked.names['protocol'])}"
@@ -209,15 +210,19 @@ class CompareDock(Dock):
         if not sections:
             names = ", ".join(f"'{name}'" for name in sorted(looked.sections))
             data = ("Open the Data dock", partial(open_dock, self.viewer, "Data"))
-            self.messages.show_warning(f"{words} predicted {names}, which is not open. Open it to look.", action=data)
+            self._refuse(f"{words} predicted {names}, which is not open. Open it to look.", action=data)
+            return
+        if looked.misfit:
+            self._refuse(looked.misfit)
             return
         again = [section.name for section in sections if self._paired_again(section, looked)]
         if again:
-            self.messages.show_warning(
+            self._refuse(
                 f"{', '.join(repr(name) for name in again)} was paired again since {words} was compared, so its spots "
                 "may be others. Press Compare to do it for those that are paired now."
             )
             return
+        self.results.mark(looked.names)
         for section in sections:
             model = self.state.work(section).model
             if model is not None and not _same(model.recipe, looked.recipe):
@@ -227,6 +232,15 @@ class CompareDock(Dock):
             self.state.set_prediction(looked.evaluation.prediction, section)
         explore = ("Explore ions", partial(open_dock, self.viewer, "Explore"))
         self.messages.show_result(f"Explore shows what {words} predicted, out of fold.", action=explore)
+
+    def _refuse(self, words: str, **further: Any) -> None:
+        """Say why a combination is not shown, and mark the one that is."""
+        self.messages.show_warning(words, **further)
+        self.results.mark(self.results.looked)
+
+    def _on_unread(self, words: str, details: str) -> None:
+        self.messages.show_error(words, details)
+        self.results.mark(self.results.looked)
 
     def _paired_again(self, section: Section, looked: Looked) -> bool:
         """Tell whether the spots of a section are other ones than were compared on, as far as that is known."""

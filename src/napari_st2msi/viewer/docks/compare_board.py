@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPointF, QRectF, Qt, Signal
-from qtpy.QtGui import QColor, QPainter, QPen
-from qtpy.QtWidgets import (
-    QAbstractItemView,
-    QStyle,
-    QStyledItemDelegate,
-    QStyleOptionViewItem,
-    QTableView,
-    QWidget,
-)
+from qtpy.QtCore import QModelIndex, QPointF, QRectF, Qt, Signal
+from qtpy.QtGui import QColor, QKeyEvent, QPainter, QPen
+from qtpy.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
 from napari_st2msi.report.words import fixed
 from napari_st2msi.viewer.docks.compare_choices import features_words, model_words
+from napari_st2msi.viewer.parts.table import Table, TitledModel
 
-_Index = QModelIndex
 _BEHIND = "behind"
 #: Columns: of the leaderboard, title, what it means, width at an ordinary font.
 _COLUMNS = (
@@ -43,7 +37,7 @@ _MOST_ROWS = 9
 _FAR = 6.0
 
 
-class BoardModel(QAbstractTableModel):
+class BoardModel(TitledModel):
     """Rows of a leaderboard that hold out the same spots."""
 
     def __init__(self, parent: Any = None) -> None:
@@ -76,22 +70,11 @@ class BoardModel(QAbstractTableModel):
 
     # -- Qt's questions -------------------------------------------------------------------------
 
-    def rowCount(self, parent: Any = _Index()) -> int:  # noqa: B008 (Qt's signature)
-        """Return the number of combinations."""
-        return 0 if parent.isValid() else len(self.frame)
+    def _titles(self) -> Sequence[tuple[str, str]]:
+        return [(title, explain) for _, title, explain, _ in _COLUMNS]
 
-    def columnCount(self, parent: Any = _Index()) -> int:  # noqa: B008
-        """Return the number of columns."""
-        return 0 if parent.isValid() else len(_COLUMNS)
-
-    def headerData(self, section: int, orientation: Any, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Return a column's title or what it means, and the rank of a row."""
-        if orientation != Qt.Orientation.Horizontal:
-            return str(section + 1) if role == Qt.ItemDataRole.DisplayRole else None
-        _, title, explain, _ = _COLUMNS[section]
-        if role == Qt.ItemDataRole.DisplayRole:
-            return title
-        return explain if role == Qt.ItemDataRole.ToolTipRole else None
+    def _n_rows(self) -> int:
+        return len(self.frame)
 
     def data(self, index: Any, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Return what a cell shows or says when pointed at."""
@@ -146,7 +129,7 @@ class _Interval(QStyledItemDelegate):
         painter.restore()
 
 
-class Board(QTableView):
+class Board(Table):
     """The table itself; a row that is clicked, or chosen by Return, is looked at."""
 
     #: The user wants to look at a combination; carries its names.
@@ -157,18 +140,7 @@ class Board(QTableView):
         self.board = BoardModel(self)
         self.setModel(self.board)
         self.setItemDelegateForColumn([key for key, *_ in _COLUMNS].index(_BEHIND), _Interval(self))
-        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setAlternatingRowColors(True)
-        self.setShowGrid(False)
-        self.setWordWrap(False)
-        self.setTabKeyNavigation(False)
-        self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-        self.verticalHeader().hide()
-        self.horizontalHeader().setHighlightSections(False)
         self.clicked.connect(self._on_row)
-        self.activated.connect(self._on_row)
 
     def show_rows(self, frame: pd.DataFrame) -> None:
         """Show other rows, the best first."""
@@ -177,9 +149,7 @@ class Board(QTableView):
 
     def fit(self) -> None:
         """Give columns and rows the room that they need at the current font."""
-        wide = max(1.0, self.fontMetrics().horizontalAdvance("0") / 8.0)
-        for place, (_, _, _, width) in enumerate(_COLUMNS):
-            self.setColumnWidth(place, round(width * wide))
+        self.set_widths([width for *_, width in _COLUMNS])
         height = self.fontMetrics().height() + 8
         self.verticalHeader().setDefaultSectionSize(height)
         rows = min(max(self.board.rowCount(), 2), _MOST_ROWS)
@@ -191,6 +161,13 @@ class Board(QTableView):
         for row in range(self.board.rowCount()):
             if self.board.names(row) == names:
                 self.selectRow(row)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Look at the current row on Return. Qt's `activated` would come with a double click as well."""
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.currentIndex().isValid():
+            self._on_row(self.currentIndex())
+        else:
+            super().keyPressEvent(event)
 
     def _on_row(self, index: QModelIndex) -> None:
         self.chosen.emit(self.board.names(index.row()))

@@ -47,7 +47,8 @@ class ResultsView(QWidget):
         super().__init__()
         self._board = pd.DataFrame()
         self._cells: dict[tuple[str, str], dict[str, Any]] = {}
-        self._looked: dict[str, Any] | None = None
+        #: Names of the combination that is looked at.
+        self.looked: dict[str, Any] | None = None
         self.data, self.protocol, self.seed = ChoiceField([]), ChoiceField([]), ChoiceField([])
         self.measure = ChoiceField(MEASURES)
         upper, self._rows = form()
@@ -85,7 +86,7 @@ class ResultsView(QWidget):
 
     def mark(self, names: dict[str, Any] | None) -> None:
         """Frame the combination that is looked at."""
-        self._looked = names
+        self.looked = names
         self.table.mark(names)
         place = next((cell for cell, own in self._cells.items() if own == names), None)
         keys = [key for key, _ in self.heatmap.columns]
@@ -140,7 +141,7 @@ class ResultsView(QWidget):
         # One model that fails badly must not make all others look alike.
         limits = (min(max(low, FLOOR), 0.0), high if high > 0 else 1.0)
         self.heatmap.show_values(values, labels, list(columns.items()), limits=limits)
-        self.mark(self._looked)
+        self.mark(self.looked)
 
     # -- what the user does ---------------------------------------------------------------------
 

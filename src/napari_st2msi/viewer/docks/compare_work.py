@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from qtpy.QtCore import QStandardPaths
 
 from napari_st2msi.errors import FileProblem
@@ -17,13 +18,19 @@ from napari_st2msi.progress import Cancelled, Progress
 from napari_st2msi.recipe.networks import trains_networks
 from napari_st2msi.section import Section
 from napari_st2msi.viewer.docks.train_work import gather
+from napari_st2msi.viewer.ion_values import rows_of
 from napari_st2msi.viewer.load_torch import load_torch
 
 if TYPE_CHECKING:
+    from anndata import AnnData
+
     from napari_st2msi.benchmarking.benchmark import Benchmark
     from napari_st2msi.benchmarking.config import Config
     from napari_st2msi.evaluation.result import Evaluation
     from napari_st2msi.recipe import Recipe
+
+# Spots of the same section lie at the same place; barcodes alone are the same on every slide.
+_ELSEWHERE_UM = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +74,10 @@ class Looked:
         Of the combination.
     sections
         Names of the sections whose spots were predicted.
+    here
+        The open ones of them.
+    misfit
+        In words, why one of these is not the section that was predicted; empty where all are.
     data
         What was compared on; None where that was read from files.
     """
@@ -75,6 +86,8 @@ class Looked:
     evaluation: Evaluation
     recipe: Recipe
     sections: frozenset[str]
+    here: tuple[Section, ...]
+    misfit: str = ""
     data: Open | None = None
 
 
@@ -160,9 +173,46 @@ def read(out: Path, *, progress: Progress, cancelled: Callable[[], bool]) -> Com
     return Compared(found)
 
 
-def look(compared: Compared, names: dict[str, Any], *, progress: Progress, cancelled: Callable[[], bool]) -> Looked:
-    """Read the out-of-fold prediction of a combination, with its scores."""
+def look(
+    compared: Compared,
+    names: dict[str, Any],
+    sections: Sequence[Section],
+    *,
+    progress: Progress,
+    cancelled: Callable[[], bool],
+) -> Looked:
+    """Read the out-of-fold prediction of a combination, with its scores, to be shown with those of the open sections.
+
+    Parameters
+    ----------
+    sections
+        The open ones.
+    """
     evaluation = compared.benchmark.evaluation(**names)
     recipe = compared.benchmark.find(**names).combination.recipe
-    sections = frozenset(evaluation.prediction.obs["section"].astype(str))
-    return Looked(names, evaluation, recipe, sections, compared.data)
+    predicted = frozenset(evaluation.prediction.obs["section"].astype(str))
+    here = tuple(section for section in sections if section.name in predicted)
+    misfit = next((words for section in here if (words := misfit_in_words(section, evaluation.prediction))), "")
+    return Looked(names, evaluation, recipe, predicted, here, misfit, compared.data)
+
+
+def misfit_in_words(section: Section, prediction: AnnData) -> str:
+    """Return why a prediction is of another section with the same name; empty where it is of this one."""
+    own = prediction.obs["section"].astype(str).to_numpy() == section.name
+    row = rows_of(section, prediction) if section.has_st else np.empty(0, dtype=np.int64)
+    there = np.flatnonzero(row >= 0)
+    n_spots, n_ions = int(own.sum()), prediction.n_vars
+    strange = n_spots - len(there)
+    unknown = int((~prediction.var_names.isin(section.ions.index)).sum())
+    moved_um = 0.0
+    if len(there):
+        moved_um = float(np.abs(section.spots.centres[there] - prediction.obsm["spatial"][row[there], :2]).max())
+    if strange:
+        what = f"{strange:,} of its {n_spots:,} spots are not in the one that is open"
+    elif unknown:
+        what = f"{unknown:,} of its {n_ions:,} ions are not in the one that is open"
+    elif moved_um > _ELSEWHERE_UM:
+        what = "its spots lie elsewhere than those of the one that is open"
+    else:
+        return ""
+    return f"These results were made on another section called '{section.name}': {what}. Open that one to look."

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtGui import QFontMetrics, QResizeEvent
 from qtpy.QtWidgets import QAbstractItemView, QTableView, QWidget
 
 from napari_st2msi.registration.registration import Candidate
+from napari_st2msi.viewer.parts.table import Table, TitledModel
 
-_Index = QModelIndex
 _TRIED = (
     ("Transform", "From the stiffest to the most pliable"),
     ("RMS\nµm", "Root mean square of the residuals. Flatters, the more so the more pliable"),
@@ -24,36 +24,8 @@ _TRIED = (
 _LEAST = (1, 4, 2)
 
 
-class TitledModel(QAbstractTableModel):
-    """A table of as many columns as it has titles, each a title and what it means."""
-
-    titles: tuple[tuple[str, str], ...] = ()
-
-    def _n_rows(self) -> int:
-        raise NotImplementedError
-
-    def rowCount(self, parent: Any = _Index()) -> int:  # noqa: B008 (Qt's signature)
-        """Return the number of rows."""
-        return 0 if parent.isValid() else self._n_rows()
-
-    def columnCount(self, parent: Any = _Index()) -> int:  # noqa: B008
-        """Return the number of columns."""
-        return 0 if parent.isValid() else len(self.titles)
-
-    def headerData(self, section: int, orientation: Any, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
-        """Return the title of a column, or what it means."""
-        if orientation == Qt.Orientation.Horizontal:
-            if role == Qt.ItemDataRole.DisplayRole:
-                return self.titles[section][0]
-            if role == Qt.ItemDataRole.ToolTipRole:
-                return self.titles[section][1]
-        return None
-
-
 class CandidateModel(TitledModel):
     """The transforms that were tried on the landmarks."""
-
-    titles = _TRIED
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
@@ -64,6 +36,9 @@ class CandidateModel(TitledModel):
         self.beginResetModel()
         self._candidates = candidates
         self.endResetModel()
+
+    def _titles(self) -> Sequence[tuple[str, str]]:
+        return _TRIED
 
     def _n_rows(self) -> int:
         return len(self._candidates)
@@ -88,7 +63,7 @@ class CandidateModel(TitledModel):
         return None
 
 
-class CandidateTable(QTableView):
+class CandidateTable(Table):
     """The table of the transforms that were tried."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
@@ -96,7 +71,6 @@ class CandidateTable(QTableView):
         self.candidates = CandidateModel(self)
         self._name = 0  # the width that the longest name needs
         self.setModel(self.candidates)
-        dress(self)
         self.setSelectionMode(QAbstractItemView.SelectionMode.NoSelection)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setAccessibleName("Transforms tried")
@@ -146,20 +120,6 @@ def make_room(table: QTableView, first: int, least: Sequence[int]) -> None:
 def head(table: QTableView) -> int:
     """Return the height of a table without its rows: titles in two lines, and its frame."""
     return 2 * table.fontMetrics().height() + 16 + 2 * table.frameWidth()
-
-
-def dress(table: QTableView) -> None:
-    """Give a table the looks of those in this dock."""
-    table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-    table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-    table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-    table.setAlternatingRowColors(True)
-    table.setShowGrid(False)
-    table.setWordWrap(False)
-    table.setTabKeyNavigation(False)
-    table.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
-    table.verticalHeader().hide()
-    table.horizontalHeader().setHighlightSections(False)
 
 
 def um(value: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QModelIndex, Qt, Signal
 from qtpy.QtGui import QBrush, QColor, QIcon, QKeyEvent, QPainter, QPixmap, QResizeEvent
-from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QWidget
 
 from napari_st2msi.errors import DataProblem
 from napari_st2msi.registration.registration import Registration
-from napari_st2msi.viewer.docks.register_candidates import TitledModel, dress, head, make_room, um, width
+from napari_st2msi.viewer.docks.register_candidates import head, make_room, um, width
 from napari_st2msi.viewer.landmark_editor import LandmarkEditor
 from napari_st2msi.viewer.landmark_pairs import SIDES, Pair, Side
+from napari_st2msi.viewer.parts.table import Table, TitledModel
 
 _UP, _DOWN = Qt.SortOrder.AscendingOrder, Qt.SortOrder.DescendingOrder
 Tier = Literal["A", "B", "C"]
@@ -103,8 +104,6 @@ def rows_of(
 class LandmarkModel(TitledModel):
     """Landmarks in rows, sorted by any column; edits go to the editor."""
 
-    titles = _COLUMNS
-
     #: A name could not be given; carries why, in words.
     refused = Signal(str)
 
@@ -155,6 +154,9 @@ class LandmarkModel(TitledModel):
         return np.argsort(values if order == _UP else -values, kind="stable")
 
     # -- Qt's questions -------------------------------------------------------------------------
+
+    def _titles(self) -> Sequence[tuple[str, str]]:
+        return _COLUMNS
 
     def _n_rows(self) -> int:
         return len(self._rows)
@@ -207,7 +209,7 @@ class LandmarkModel(TitledModel):
         return False
 
 
-class LandmarkTable(QTableView):
+class LandmarkTable(Table):
     """The table itself: its current row is the landmark selected."""
 
     #: The user chose a landmark, by mouse or keys; carries its id.
@@ -218,7 +220,6 @@ class LandmarkTable(QTableView):
         self.landmarks = LandmarkModel(editor, self)
         self.setModel(self.landmarks)
         self._selected: str | None = None
-        dress(self)
         self.setEditTriggers(QAbstractItemView.EditTrigger.DoubleClicked)
         header = self.horizontalHeader()
         header.setSectionsClickable(True)
