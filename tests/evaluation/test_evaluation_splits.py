@@ -15,7 +15,7 @@ from napari_st2msi.evaluation.splits import (
     held_out_in,
     make_splits,
 )
-from napari_st2msi.evaluation.splits.matched import held_out_distances
+from napari_st2msi.evaluation.splits.matched import distances_to, held_out_distances
 from napari_st2msi.evaluation.splits.sizes import features_reach, pixels_reach
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.recipe import Recipe
@@ -171,6 +171,51 @@ def test_groups_are_held_out_whole_and_named():
     assert set(data.sections[folds[1].train]) == {"s0", "s2"}
 
 
+def in_regions(data):
+    """Name the left and the right half of each section, and sections two by two."""
+    for table in (data.genes, data.ions):
+        table.obs["region"] = np.where(data.xy[:, 0] < 1000, "left", "right")
+        table.obs["donor"] = np.where(data.sections < "s2", "d0", "d1")
+    return data
+
+
+def nearest(data, fold):
+    """Return how near a training spot comes to a held-out one of its section; infinite if none is there."""
+    from_to = (data.xy[fold.test], data.sections[fold.test], data.xy[fold.train], data.sections[fold.train])
+    return distances_to(*from_to).min()
+
+
+def test_groups_that_touch_in_a_section_get_the_buffer_of_blocks():
+    data = in_regions(planted(n_side=20, sections=4))
+    held = {"protocol": "leave_group_out", "group": "region"}
+    found = make_splits(data, recipe(**held))
+    assert found.facts["buffer_um"] == make_splits(data, recipe()).facts["buffer_um"] == 150
+    assert [nearest(data, fold) for fold in found.folds] == [200, 200]
+    assert [len(fold.train) for fold in found.folds] == [4 * 9 * 20] * 2  # of ten columns, the one beside is left out
+    assert "; spots within 150 µm of a held-out spot did not train." in found.facts["note"]
+    wide = make_splits(data, recipe(**held, buffer_um=420))
+    assert nearest(data, wide.folds[0]) == 500
+    with pytest.raises(RecipeProblem, match=r"buffer of 9,000 µm around each 'region' leaves no spot"):
+        make_splits(data, recipe(**held, buffer_um=9000))
+    # Whole sections, and donors of several, touch no other.
+    for group in ("section", "donor"):
+        apart = make_splits(data, recipe(protocol="leave_group_out", group=group, buffer_um=9000))
+        assert "buffer_um" not in apart.facts
+        assert all(len(fold.train) + len(fold.test) == len(data) for fold in apart.folds)
+
+
+@pytest.mark.parametrize("held", [{"protocol": "leave_group_out", "group": "region"}, {"protocol": "tissue_halves"}])
+def test_the_variogram_sets_the_buffer_of_whatever_is_cut_from_sections(held):
+    data = in_regions(smooth(n_side=20, length=1.5, sections=2))
+    facts = make_splits(data, recipe({"neighbourhood": "none"}, **held, blocks_by="variogram")).facts
+    assert facts["buffer_um"] == pytest.approx(facts["range_um"])
+    far = in_regions(smooth(n_side=20, length=12.0, sections=2))
+    found = make_splits(far, recipe(**held, blocks_by="variogram"))
+    assert 0.5 <= min(len(fold.train) / (len(far) - len(fold.test)) for fold in found.folds) < 0.7
+    assert "50% of the other spots train" in found.facts["note"]
+    assert "blocks" not in found.facts["note"]
+
+
 def test_scikit_learn_accepts_them():
     data = planted(n_side=12, sections=2)
     x, y = data.xy, np.arange(len(data))
@@ -218,6 +263,28 @@ def test_distances_are_those_of_spots_without_ions():
     assert found.facts["reached_um"] >= 200
     with pytest.raises(RecipeProblem, match="Give the distance to predict at"):
         make_splits(whole, recipe(protocol="knndm"), context=whole.genes)
+
+
+def test_spots_alone_in_their_section_are_in_a_fold_and_match_no_distance():
+    data = planted(n_side=20, sections=2)
+    data = data.select(np.arange(401))  # of the second section a single spot
+    whole = make_splits(data.select(np.arange(400)), recipe(protocol="knndm", distance_um=250))
+    found = make_splits(data, recipe(protocol="knndm", distance_um=250))
+    assert len(held_out_in(found.folds)) == 401
+    assert abs(found.facts["reached_um"] - whole.facts["reached_um"]) <= 100
+    lonely = planted(n_side=1, sections=12)
+    with pytest.raises(RecipeProblem, match="Every spot is alone in its section"):
+        make_splits(lonely, recipe(protocol="knndm", distance_um=250))
+
+
+def test_the_distance_reached_is_that_of_the_spots_that_train():
+    data = planted(n_side=20)
+    choices = recipe(protocol="knndm", distance_um=100)
+    assert make_splits(data, choices).facts["reached_um"] == 100
+    found = make_splits(with_pixels(data, per_side=3)[0], choices)
+    near = np.concatenate([cdist(data.xy[each.test], data.xy[each.train]).min(axis=1) for each in found.folds])
+    assert found.facts["reached_um"] == np.median(near) > 100
+    assert f"They lie {np.median(near):,.0f} µm" in found.facts["note"]
 
 
 def test_a_random_half_is_held_out_and_then_the_other():

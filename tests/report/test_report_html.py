@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
+from dataclasses import replace
 from html import escape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,8 +20,9 @@ from napari_st2msi.paired import PairedDataset
 from napari_st2msi.recipe import Recipe
 from napari_st2msi.report.html import report_page, write_report
 from napari_st2msi.report.measures import measures, over_sections
+from napari_st2msi.report.methods import methods
 from napari_st2msi.report.table import write_table
-from napari_st2msi.report.words import fixed, in_short, methods, quartiles, score_lines, scored
+from napari_st2msi.report.words import fixed, in_short, quartiles, score_lines, scored
 
 SCRIPT = "<script>alert('&')</script>"
 RECIPE = Recipe.model_validate({"model": {"n_alphas": 4}, "evaluation": {"n_folds": 2}, "genes": {"n_top": 30}})
@@ -119,6 +121,16 @@ def test_what_was_done_is_said_exactly(page: str, evaluation: Evaluation) -> Non
     said = dict(methods(evaluation, other))
     assert "within 30 and 60 µm" in said["Genes"]
     assert "10% of all intensities" in said["Ions"]
+
+
+def test_groups_within_a_section_are_said_to_have_neighbours(evaluation: Evaluation) -> None:
+    alike = {name: fact for name, fact in evaluation.protocol.items() if name not in ("block_um", "buffer_um")}
+    group = {**alike, "protocol": "leave_group_out", "group": "region"}
+    for facts, alone in ((group, True), (group | {"buffer_um": 150.0}, False)):
+        grouped = replace(evaluation, protocol=facts)
+        said = dict(methods(grouped, None))["Baselines without genes"]
+        assert ("has no neighbours in training" in said) == alone
+        assert "Gain: R² above the best" in said
 
 
 def test_without_a_recipe_nothing_is_made_up(evaluation: Evaluation) -> None:

@@ -13,7 +13,8 @@ from napari_st2msi.evaluation.verdict import SKILL
 from napari_st2msi.models.registry import BASELINES
 from napari_st2msi.recipe import PRESETS
 from napari_st2msi.report.benchmark import NO_FEATURES, benchmark_page
-from napari_st2msi.report.words import BASELINE_WORDS, fixed, genes_in_words, ions_in_words, model_in_words
+from napari_st2msi.report.methods import genes_in_words, ions_in_words, model_in_words
+from napari_st2msi.report.words import BASELINE_WORDS, fixed
 
 if TYPE_CHECKING:
     from napari_st2msi.benchmarking.combinations import Combination

@@ -16,10 +16,10 @@ class Evaluation(Choices):
         "blocks",
         title="Held out",
         description="blocks: squares of tissue with a buffer around them; "
-        "leave_group_out: whole sections, donors or regions; knndm: pieces of tissue that lie as far from training "
-        "spots as spots without ions lie from measured ones; tissue_halves: half of each section, with a buffer; "
-        "random: single spots, whose neighbours then train; half: a random half of the spots. Scores of the last two "
-        "are flattered: for comparison only.",
+        "leave_group_out: whole sections or donors, or regions of a section with a buffer; "
+        "knndm: pieces of tissue that lie as far from training spots as spots without ions lie from measured ones; "
+        "tissue_halves: half of each section, with a buffer; random: single spots, whose neighbours then train; "
+        "half: a random half of the spots. Scores of the last two are flattered: for comparison only.",
     )
     group: str = Field(
         "section", title="Group", description="For 'leave_group_out': the column of obs that names the group."
@@ -38,8 +38,8 @@ class Evaluation(Choices):
         None,
         ge=0,
         title="Buffer (µm)",
-        description="For 'blocks' and 'tissue_halves': training spots nearer than this to a held-out spot are left "
-        "out. Empty: 1.5 spot pitches, or by the variogram.",
+        description="For 'blocks', 'tissue_halves' and groups within a section: training spots nearer than this to a "
+        "held-out spot are left out. Empty: 1.5 spot pitches, or by the variogram.",
     )
     distance_um: float | None = Field(
         None,

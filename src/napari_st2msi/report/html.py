@@ -17,6 +17,7 @@ from napari_st2msi.paired import PairedDataset, dense
 from napari_st2msi.report.figures import baseline_figure, moran_figure, score_figure
 from napari_st2msi.report.folds import folds_figure
 from napari_st2msi.report.measures import measures, over_sections
+from napari_st2msi.report.methods import methods
 from napari_st2msi.report.overview import overview_figure, overview_words
 from napari_st2msi.report.page import figure_tag, filled
 from napari_st2msi.report.search import history_figure
@@ -29,7 +30,6 @@ from napari_st2msi.report.words import (
     held_out,
     in_short,
     kind_of,
-    methods,
     model_words,
     predictors,
     quartiles,

@@ -86,7 +86,7 @@ class SpatialBlocks:
         """
         xy, section = _places(X, groups)
         side, buffer, fold = self._lay_out(xy, section)
-        yield from _apart(xy, section, fold, self.n_folds, buffer, f"blocks of {side:,.0f} µm")
+        yield from apart(xy, section, fold, buffer, f"blocks of {side:,.0f} µm")
 
     def _lay_out(self, xy: NDArray[np.float64], section: NDArray[Any]) -> tuple[float, float, NDArray[np.int64]]:
         """Return block side, buffer and (n,) the fold of each spot."""
@@ -100,10 +100,7 @@ class SpatialBlocks:
                 f"Squares of {side:,.0f} µm cut the tissue into {n_blocks} only, too few for {self.n_folds} folds. "
                 "Use smaller blocks or fewer folds."
             )
-        buffer = BUFFER_PITCHES * spot_pitch(xy, section) if self.buffer_um is None else self.buffer_um
-        if self.least_train > 0:
-            buffer = min(buffer, widest_buffer(xy, section, fold, self.n_folds, self.least_train))
-        return side, buffer, fold
+        return side, buffer_around(xy, section, fold, self.buffer_um, self.least_train), fold
 
 
 class TissueHalves:
@@ -115,20 +112,26 @@ class TissueHalves:
 
     Parameters
     ----------
-    buffer_um
+    buffer_um, least_train
         As in `SpatialBlocks`.
     """
 
-    def __init__(self, buffer_um: float | None = None) -> None:
-        self.buffer_um = buffer_um
+    def __init__(self, buffer_um: float | None = None, least_train: float = 0.0) -> None:
+        self.buffer_um, self.least_train = buffer_um, least_train
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:
         """Return the number of folds."""
         return 2
 
     def buffer(self, xy: NDArray[np.float64], section: NDArray[Any]) -> float:
-        """Return the buffer in µm, with the default filled in."""
-        return BUFFER_PITCHES * spot_pitch(xy, section) if self.buffer_um is None else self.buffer_um
+        """Return the buffer in µm, with the default filled in and as narrow as it must be.
+
+        Raises
+        ------
+        RecipeProblem
+            As `split`.
+        """
+        return buffer_around(xy, section, _halves(xy, section), self.buffer_um, self.least_train)
 
     def split(self, X: NDArray[np.float64], y: Any = None, groups: NDArray[Any] | None = None) -> Iterator[Split]:
         """Yield (train, test) positions: first the upper or left halves held out, then the others.
@@ -139,25 +142,50 @@ class TissueHalves:
             A section has fewer than two spots or all on one line across, or the buffer leaves nothing to train on.
         """
         xy, section = _places(X, groups)
-        fold = np.zeros(len(xy), dtype=np.int64)
-        for label in np.unique(section):
-            own = np.flatnonzero(section == label)
-            along = xy[own, np.ptp(xy[own], axis=0).argmax()]
-            # Spots of one row stay together.
-            beyond = along > np.median(along)
-            if not beyond.any():
-                beyond = along == along.max()
-            if len(own) < 2 or beyond.all():
-                raise RecipeProblem(
-                    f"Section '{label}' cannot be cut in two: its {len(own)} spots lie in one place. Leave it out."
-                )
-            fold[own] = beyond
-        yield from _apart(xy, section, fold, 2, self.buffer(xy, section), "half of each section")
+        fold = _halves(xy, section)
+        buffer = buffer_around(xy, section, fold, self.buffer_um, self.least_train)
+        yield from apart(xy, section, fold, buffer, "half of each section")
 
 
-def widest_buffer(
-    xy: NDArray[np.float64], section: NDArray[Any], fold: NDArray[np.int64], n_folds: int, share: float
+def _halves(xy: NDArray[np.float64], section: NDArray[Any]) -> NDArray[np.int64]:
+    """Return (n,) which half of its section each spot lies in."""
+    fold = np.zeros(len(xy), dtype=np.int64)
+    for label in np.unique(section):
+        own = np.flatnonzero(section == label)
+        along = xy[own, np.ptp(xy[own], axis=0).argmax()]
+        # Spots of one row stay together.
+        beyond = along > np.median(along)
+        if not beyond.any():
+            beyond = along == along.max()
+        if len(own) < 2 or beyond.all():
+            raise RecipeProblem(
+                f"Section '{label}' cannot be cut in two: its {len(own)} spots lie in one place. Leave it out."
+            )
+        fold[own] = beyond
+    return fold
+
+
+def buffer_around(
+    xy: NDArray[np.float64],
+    section: NDArray[Any],
+    fold: NDArray[np.int64],
+    buffer_um: float | None,
+    least_train: float,
 ) -> float:
+    """Return the buffer in µm around folds: as given, else 1.5 spot pitches, and as narrow as it must be.
+
+    Parameters
+    ----------
+    fold
+        (n,) the fold in which each spot is held out.
+    buffer_um, least_train
+        As in `SpatialBlocks`.
+    """
+    buffer = BUFFER_PITCHES * spot_pitch(xy, section) if buffer_um is None else buffer_um
+    return min(buffer, widest_buffer(xy, section, fold, least_train)) if least_train > 0 else buffer
+
+
+def widest_buffer(xy: NDArray[np.float64], section: NDArray[Any], fold: NDArray[np.int64], share: float) -> float:
     """Return the widest buffer in µm that leaves a share of the spots that are not held out, in every fold.
 
     Infinite where other sections alone are that many.
@@ -165,7 +193,7 @@ def widest_buffer(
     from scipy.spatial import cKDTree
 
     widest = np.inf
-    for number in range(n_folds):
+    for number in range(fold.max() + 1):
         held = fold == number
         distance = np.full(len(xy), np.inf)
         for label in np.unique(section[held]):
@@ -183,18 +211,18 @@ def _places(X: NDArray[np.float64], groups: NDArray[Any] | None) -> tuple[NDArra
     return xy, np.zeros(len(xy), dtype=int) if groups is None else np.asarray(groups)
 
 
-def _apart(
-    xy: NDArray[np.float64], section: NDArray[Any], fold: NDArray[np.int64], n_folds: int, buffer: float, what: str
+def apart(
+    xy: NDArray[np.float64], section: NDArray[Any], fold: NDArray[np.int64], buffer: float, what: str
 ) -> list[Split]:
     """Return the splits, all or none: a fold that cannot train is found before any of them is used."""
     splits = []
-    for number in range(n_folds):
+    for number in range(fold.max() + 1):
         held = fold == number
         train = outside_buffer(xy, section, held, buffer)
         if not train.any():
             raise RecipeProblem(
                 f"A buffer of {buffer:,.0f} µm around {what} leaves no spot to train on. "
-                "Use a smaller buffer or larger blocks."
+                "Use a smaller buffer, or hold out other pieces."
             )
         splits.append((np.flatnonzero(train), np.flatnonzero(held)))
     return splits

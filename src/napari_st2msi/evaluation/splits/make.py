@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from napari_st2msi.errors import DataProblem, RecipeProblem
 from napari_st2msi.evaluation.splits.blocks import TissueHalves
-from napari_st2msi.evaluation.splits.groups import LeaveGroupOut, group_labels
-from napari_st2msi.evaluation.splits.matched import DistanceMatched, distances_to, held_out_distances
+from napari_st2msi.evaluation.splits.groups import LeaveGroupOut, cut_sections, group_labels
+from napari_st2msi.evaluation.splits.matched import DistanceMatched, distances_to
 from napari_st2msi.evaluation.splits.scattered import RandomSpots
-from napari_st2msi.evaluation.splits.sizes import block_splitter, reach_of, sizes_in_words
+from napari_st2msi.evaluation.splits.sizes import Reach, block_splitter, buffer_choice, reach_of, sizes_in_words
 from napari_st2msi.features.spatial import where
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.recipe import Recipe
@@ -55,7 +55,7 @@ class Splits:
         Each spot is held out in exactly one of them.
     facts
         Plain values: `protocol`, `n_folds`, `note` (how it was done, in words), and what goes with the protocol:
-        `block_um`, `buffer_um`, `range_um` (where ions have one), `group`, `distance_um`, `reached_um`;
+        `block_um`, `buffer_um`, `range_um` (where ions have one), `group`, `distance_um`, `reached_um` (in the end);
         `n_sharing`, the training spots left out for a common pixel, the mean over folds.
     """
 
@@ -113,7 +113,19 @@ def make_splits(paired: PairedDataset, recipe: Recipe, *, context: AnnData | Non
             f" Training spots that share an MSI pixel with a held-out one were left out: {facts['n_sharing']:,.0f} a "
             "fold."
         )
+    if "distance_um" in facts and (reached := _reached(paired, folds)) is not None:
+        facts["reached_um"] = reached
+        facts["note"] += f" They lie {reached:,.0f} µm from those that trained (median)."
     return Splits(folds, facts)
+
+
+def _reached(paired: PairedDataset, folds: Sequence[Fold]) -> float | None:
+    """Return how far in µm held-out spots lie from the nearest training spot of their section: the median, if any."""
+    xy, sections = paired.xy, paired.sections
+    near = [distances_to(xy[each.test], sections[each.test], xy[each.train], sections[each.train]) for each in folds]
+    distance = np.concatenate(near)
+    known = distance[np.isfinite(distance)]
+    return float(np.median(known)) if len(known) else None
 
 
 _Made = tuple[list[tuple[NDArray[np.int64], NDArray[np.int64]]], list[str], dict[str, Any]]
@@ -124,25 +136,18 @@ def _blocks(paired: PairedDataset, recipe: Recipe, context: AnnData | None) -> _
     blocks = block_splitter(paired, recipe, reach)
     side, buffer = blocks.sizes(paired.xy, paired.sections)
     splits = list(blocks.split(paired.xy, groups=paired.sections))
-    note = (
-        f"Squares of {side:,.0f} µm were held out in {len(splits)} folds; "
-        f"spots within {buffer:,.0f} µm of a held-out spot did not train."
-    )
-    facts = {"block_um": float(side), "buffer_um": float(buffer)}
-    if reach.range_um is not None:
-        facts["range_um"] = reach.range_um
-    return splits, _numbered(splits), {**facts, "note": note + sizes_in_words(paired, recipe, reach, side, buffer)}
+    note = f"Squares of {side:,.0f} µm were held out in {len(splits)} folds"
+    note += _buffer_in_words(recipe, reach, buffer, side)
+    return splits, _numbered(splits), {"block_um": float(side), **_buffer_facts(reach, buffer), "note": note}
 
 
 def _halves(paired: PairedDataset, recipe: Recipe, context: AnnData | None) -> _Made:
-    halves = TissueHalves(recipe.evaluation.buffer_um)
+    reach = reach_of(paired, recipe)
+    halves = TissueHalves(*buffer_choice(recipe, reach))
     splits = list(halves.split(paired.xy, groups=paired.sections))
     buffer = halves.buffer(paired.xy, paired.sections)
-    note = (
-        "One half of every section was held out, then the other; "
-        f"spots within {buffer:,.0f} µm of a held-out spot did not train."
-    )
-    return splits, _numbered(splits), {"buffer_um": float(buffer), "note": note}
+    note = "One half of every section was held out, then the other" + _buffer_in_words(recipe, reach, buffer)
+    return splits, _numbered(splits), {**_buffer_facts(reach, buffer), "note": note}
 
 
 def _random(paired: PairedDataset, recipe: Recipe, context: AnnData | None) -> _Made:
@@ -161,9 +166,27 @@ def _half(paired: PairedDataset, recipe: Recipe, context: AnnData | None) -> _Ma
 def _groups(paired: PairedDataset, recipe: Recipe, context: AnnData | None) -> _Made:
     column = recipe.evaluation.group
     labels = group_labels(paired, column)
-    splits = list(LeaveGroupOut(column).split(paired.xy, groups=labels))
-    note = f"Each '{column}' was held out in turn, {len(splits)} in all."
-    return splits, [str(labels[test[0]]) for _, test in splits], {"group": column, "note": note}
+    note = f"Each '{column}' was held out in turn, {len(np.unique(labels))} in all"
+    facts: dict[str, Any] = {"group": column}
+    if cut_sections(labels, paired.sections):
+        reach = reach_of(paired, recipe)
+        groups = LeaveGroupOut(column, *buffer_choice(recipe, reach))
+        buffer = groups.buffer(paired.xy, labels, paired.sections)
+        facts |= _buffer_facts(reach, buffer)
+        note += _buffer_in_words(recipe, reach, buffer)
+    else:
+        groups, note = LeaveGroupOut(column), f"{note}."
+    splits = list(groups.split(paired.xy, groups=labels, sections=paired.sections))
+    return splits, [str(labels[test[0]]) for _, test in splits], {**facts, "note": note}
+
+
+def _buffer_facts(reach: Reach, buffer: float) -> dict[str, float]:
+    return {"buffer_um": float(buffer)} | ({} if reach.range_um is None else {"range_um": reach.range_um})
+
+
+def _buffer_in_words(recipe: Recipe, reach: Reach, buffer: float, side: float | None = None) -> str:
+    near = f"; spots within {buffer:,.0f} µm of a held-out spot did not train."
+    return near + sizes_in_words(recipe, reach, buffer, side)
 
 
 def _matched(paired: PairedDataset, recipe: Recipe, context: AnnData | None) -> _Made:
@@ -183,12 +206,12 @@ def _matched(paired: PairedDataset, recipe: Recipe, context: AnnData | None) -> 
             )
     fold = DistanceMatched(choices.n_folds, wanted, choices.seed).assign(xy, sections)
     splits = [(np.flatnonzero(fold != number), np.flatnonzero(fold == number)) for number in range(choices.n_folds)]
-    distance, reached = float(np.median(wanted)), float(np.median(held_out_distances(xy, sections, fold)))
+    distance = float(np.median(wanted))
     note = (
-        f"Folds were cut so that held-out spots lie as far from training spots as spots to be predicted from measured "
-        f"ones: {distance:,.0f} µm (median), of which {reached:,.0f} µm were reached."
+        "Folds were cut so that held-out spots lie as far from training spots as spots to be predicted from measured "
+        f"ones: {distance:,.0f} µm (median)."
     )
-    return splits, _numbered(splits), {"distance_um": distance, "reached_um": reached, "note": note}
+    return splits, _numbered(splits), {"distance_um": distance, "note": note}
 
 
 def _numbered(splits: list[Any]) -> list[str]:

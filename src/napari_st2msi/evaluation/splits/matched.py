@@ -22,7 +22,7 @@ class DistanceMatched:
     doi:10.5194/gmd-17-5897-2024): folds of k-means clusters, few and large to many and small, or of single spots
     at random, judged by the Wasserstein distance between both distributions. As there, clusters are dealt out in
     the order of their place along the longest direction, the large ones first, and no fold has more than half of
-    all spots. Distances are within sections.
+    all spots. Distances are within sections; a spot that is alone in its section has none and counts for nothing.
 
     Works as a scikit-learn splitter on positions: ``split(xy, groups=section)``.
 
@@ -68,12 +68,19 @@ class DistanceMatched:
         wanted = np.atleast_1d(np.asarray(self.distances, dtype=float))
         if not len(wanted) or not np.isfinite(wanted).all():
             raise RecipeProblem("There is no distance to match: no spot to be predicted lies in a measured section.")
+        _, code, counts = np.unique(section, return_inverse=True, return_counts=True)
+        together = counts[code] > 1
+        if not together.any():
+            raise RecipeProblem(
+                "Every spot is alone in its section, so there are no distances to match. "
+                "Hold out whole groups, or single spots at random."
+            )
         best, least = None, np.inf
         for fold in self._candidates(xy, section):
             sizes = np.bincount(fold, minlength=self.n_folds)
             if sizes.min() == 0 or sizes.max() > max(_LARGEST, 1.5 / self.n_folds) * len(xy):
                 continue
-            reached = held_out_distances(xy, section, fold)
+            reached = held_out_distances(xy, section, fold)[together]
             if not np.isfinite(reached).all():
                 continue
             off = wasserstein_distance(reached, wanted)
@@ -81,8 +88,9 @@ class DistanceMatched:
                 best, least = fold, off
         if best is None:
             raise RecipeProblem(
-                f"The tissue cannot be cut into {self.n_folds} folds whose distances could be matched. "
-                "Use fewer folds, or hold out whole groups."
+                f"The tissue cannot be cut into {self.n_folds} folds whose distances could be matched: each way to cut "
+                "it holds out a whole section, or more than half of all spots. Leave out sections of a few spots, use "
+                "other folds, or hold out whole groups."
             )
         return best
 

@@ -92,18 +92,24 @@ def pixels_reach(paired: PairedDataset) -> float:
 def block_splitter(paired: PairedDataset, recipe: Recipe, reach: Reach) -> SpatialBlocks:
     """Return the blocks that a recipe asks for; sizes that it gives stay as they are."""
     choices = recipe.evaluation
-    side, buffer, least = choices.block_um, choices.buffer_um, 0.0
-    if choices.blocks_by == "variogram" and reach.range_um is not None:
+    side = choices.block_um
+    if side is None and choices.blocks_by == "variogram" and reach.range_um is not None:
         longer = longer_side(paired.xy, paired.sections)
-        if side is None:
-            side = float(np.clip(reach.range_um, longer / BLOCKS_ALONG, longer / LEAST_ALONG))
-        if buffer is None:
-            buffer, least = reach.buffer_um, LEAST_TRAIN
+        side = float(np.clip(reach.range_um, longer / BLOCKS_ALONG, longer / LEAST_ALONG))
+    buffer, least = buffer_choice(recipe, reach)
     return SpatialBlocks(choices.n_folds, side, buffer, choices.seed, least_train=least)
 
 
-def sizes_in_words(paired: PairedDataset, recipe: Recipe, reach: Reach, side: float, buffer: float) -> str:
-    """Say what blocks and buffers were chosen by, and how far that is enough."""
+def buffer_choice(recipe: Recipe, reach: Reach) -> tuple[float | None, float]:
+    """Return the buffer that a recipe asks for, None for that of the tissue, and the least share that must train."""
+    choices = recipe.evaluation
+    if choices.buffer_um is None and choices.blocks_by == "variogram" and reach.range_um is not None:
+        return reach.buffer_um, LEAST_TRAIN
+    return choices.buffer_um, 0.0
+
+
+def sizes_in_words(recipe: Recipe, reach: Reach, buffer: float, side: float | None = None) -> str:
+    """Say what the buffer, and blocks if there are any, were chosen by, and how far that is enough."""
     choices = recipe.evaluation
     if reach.range_um is None:
         return "" if choices.blocks_by == "tissue" else " No ion has a range, so the sizes are those of the tissue."
@@ -113,9 +119,9 @@ def sizes_in_words(paired: PairedDataset, recipe: Recipe, reach: Reach, side: fl
             return ""
         return f" As {known}, held-out spots are not independent of training ones where ions are smooth."
     said = []
-    if choices.block_um is None and side < reach.range_um:
+    if choices.block_um is None and side is not None and side < reach.range_um:
         said.append("blocks are a quarter of the tissue's longer side, so that there are several")
-    elif choices.block_um is None and side > reach.range_um:
+    elif choices.block_um is None and side is not None and side > reach.range_um:
         said.append("blocks are an eighth of the tissue's longer side, which is more")
     if choices.buffer_um is None:
         parts = f"{reach.range_um:,.0f} + {reach.features_um:,.0f} + {reach.pixels_um:,.0f} µm (range, features, pixels"

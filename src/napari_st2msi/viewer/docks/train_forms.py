@@ -172,8 +172,10 @@ _PROTOCOL_SHOWN: dict[str, Callable[[Mapping[str, Any]], bool]] = {
     "group": lambda chosen: chosen["protocol"] == "leave_group_out",
     "n_folds": lambda chosen: chosen["protocol"] in ("blocks", "knndm", "random"),
     "seed": lambda chosen: chosen["protocol"] in ("blocks", "knndm", "random", "half"),
-    **dict.fromkeys(("blocks_by", "block_um"), lambda chosen: chosen["protocol"] == "blocks"),
-    "buffer_um": lambda chosen: chosen["protocol"] in ("blocks", "tissue_halves"),
+    "block_um": lambda chosen: chosen["protocol"] == "blocks",
+    **dict.fromkeys(
+        ("blocks_by", "buffer_um"), lambda chosen: chosen["protocol"] in ("blocks", "tissue_halves", "leave_group_out")
+    ),
     "distance_um": lambda chosen: chosen["protocol"] == "knndm",
 }
 _INTERVALS_SHOWN: dict[str, Callable[[Mapping[str, Any]], bool]] = {
