@@ -424,13 +424,13 @@ def test_too_few_genes_are_refused(
     assert "genes" in dock.messages.text
 
 
-def test_the_report_is_written(dock: TrainDock, done: Callable[[], None], paired: Section, tmp_path: Path) -> None:
+def test_the_report_is_written(dock: TrainDock, done: Callable[[], None], tmp_path: Path) -> None:
     dock.train()
     done()
-    dock.reporting.write(tmp_path / "report", *dock._trained[paired])
+    dock.reporting.write(tmp_path / "report")
     done()
     assert "R²" in (tmp_path / "report.html").read_text(encoding="utf-8")
-    dock.reporting.write(tmp_path / "report.html" / "report.html", *dock._trained[paired])
+    dock.reporting.write(tmp_path / "report.html" / "report.html")
     done()
     assert dock.messages.level == "error"
     assert not dock.messages.toggle.isVisible()

@@ -43,6 +43,10 @@ def demo(
     window: Annotated[
         bool, typer.Option("--window/--no-window", help="Leave the window open at the end, or close it.")
     ] = True,
+    spots: Annotated[
+        int | None,
+        typer.Option("--spots", min=100, metavar="N", help="How many spots to simulate; 1,200 if left out."),
+    ] = None,
     *,
     run: Run,
 ) -> None:
@@ -59,7 +63,7 @@ def demo(
     _need_display()
     from napari_st2msi.viewer.demo import show
 
-    facts = show(out, stay=window, say=run.say)
+    facts = show(out, spots=spots, stay=window, say=run.say)
     lines = {name: written(path) for name, path in facts["written"].items()}
     run.result(facts, lines=lines | {"took": f"{facts['seconds']:.0f} s"})
 

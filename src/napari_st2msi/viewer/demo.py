@@ -1,4 +1,4 @@
-"""The main job in a window, on a simulated section: the docks' own buttons are pressed, nothing else."""
+"""The main job in a window, on a simulated section: what a user would press is pressed, nothing else."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class DemoFailed(RuntimeError):
     """A dock said that something went wrong, or never came to an end."""
 
 
-def show(out: Path, *, stay: bool, say: Callable[[str], None]) -> dict[str, Any]:
+def show(out: Path, *, spots: int | None = None, stay: bool, say: Callable[[str], None]) -> dict[str, Any]:
     """Open a sample, register, pair, train, look; leave what came of it in a folder.
 
     Parameters
@@ -34,6 +34,8 @@ def show(out: Path, *, stay: bool, say: Callable[[str], None]) -> dict[str, Any]
     out
         Gets `report.html`, `scores.csv`, `section.zarr`, `model` and a screenshot of each dock; what an
         earlier demo left there is replaced.
+    spots
+        How many spots are simulated, 100 or more; those of the sample if None.
     stay
         Leave the window open until the user closes it.
     say
@@ -55,7 +57,7 @@ def show(out: Path, *, stay: bool, say: Callable[[str], None]) -> dict[str, Any]
     prepare(out)
     window = Window()
     try:
-        facts = _main_job(window, out, say)
+        facts = _main_job(window, out, {} if spots is None else {"n_spots": spots}, say)
     except BaseException:
         window.close()
         raise
@@ -85,10 +87,10 @@ def prepare(out: Path) -> None:
         raise FileProblem(f"The folder '{out}' cannot be made: {error.strerror or error}.") from error
 
 
-def _main_job(window: Window, out: Path, say: Callable[[str], None]) -> dict[str, Any]:
+def _main_job(window: Window, out: Path, changes: dict[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
     data, train, state = window.data, window.train, window.data.state
     say(f"Opening the sample '{SAMPLE}' …")
-    data.open_sample(SAMPLE)
+    data.open_sample(SAMPLE, **changes)
     finish(window, data)
     say("Register: MSI onto ST by landmarks …")
     register = open_register(window)
@@ -116,7 +118,7 @@ def _main_job(window: Window, out: Path, say: Callable[[str], None]) -> dict[str
     pictures["picture of Explore"] = window.picture(out / "explore.png", settle=1.5)
 
     say("Writing the report, the scores, the section and the model …")
-    train.write_report(out / "report.html")
+    train.reporting.write(out / "report.html")
     finish(window, train)
     train.model_part.save(out / "model", overwrite=True)
     finish(window, train)

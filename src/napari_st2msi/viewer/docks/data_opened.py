@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from napari_st2msi import pipeline
 from napari_st2msi.errors import St2msiError
@@ -46,9 +47,11 @@ def open_request(request: Request, *, progress: Progress, cancelled: Callable[[]
     return [_ready(section)]
 
 
-def open_sample(name: str, *, progress: Progress, cancelled: Callable[[], bool]) -> list[Opened]:
-    """Simulate a sample."""
-    simulation = pipeline.simulate(choices=SAMPLES[name], progress=progress.part(0, 0.95), cancelled=cancelled)
+def open_sample(name: str, *, progress: Progress, cancelled: Callable[[], bool], **changes: Any) -> list[Opened]:
+    """Simulate a sample, with single choices of it changed."""
+    simulation = pipeline.simulate(
+        choices=SAMPLES[name], progress=progress.part(0, 0.95), cancelled=cancelled, **changes
+    )
     return [_ready(section) for section in simulation.sections]
 
 

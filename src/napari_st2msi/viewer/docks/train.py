@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -71,12 +70,12 @@ class TrainDock(Dock):
         self.scores_group = self.add_group("Scores on held-out spots", self.scores)
         self.model_part = ModelPart(self)
         self.model_group = self.add_group("Trained model", self.model_part)
-        self.reporting = Reporting(self)
+        self.reporting = Reporting(self, self._trained)
 
         self.empty.pressed.connect(self._leave)
         self.sections.changed.connect(self._offer_groups)
         self.sections.changed.connect(self._refresh)
-        self.scores.report_pressed.connect(self._report)
+        self.scores.report_pressed.connect(self.reporting.ask)
         self.scores.explore_pressed.connect(partial(open_dock, self.viewer, "Explore"))
         self.trainings.add_pressed.connect(self.train)
         self.search.pressed.connect(self.search_settings)
@@ -186,18 +185,6 @@ class TrainDock(Dock):
         cut = "The last fit was stopped, and the best epoch so far is kept. " if trained.cut else ""
         self.messages.show_result(cut + scores_in_words(trained.evaluation), action=explore)
         self._refresh()
-
-    def _report(self) -> None:
-        """Write a report of what was trained on the section looked at."""
-        section = self.state.section
-        if section is not None and section in self._trained:
-            self.reporting.ask(section, *self._trained[section])
-
-    def write_report(self, path: Path) -> None:
-        """Write the report of what was trained on the section looked at."""
-        section = self.state.section
-        if section is not None and section in self._trained:
-            self.reporting.write(path, *self._trained[section])
 
     # -- following the state --------------------------------------------------------------------
 
