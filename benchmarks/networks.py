@@ -63,9 +63,8 @@ class PlainGCN(torch.nn.Module):
         super().__init__()
         self.layers = layers
 
-    def forward(  # noqa: D102
-        self, x: torch.Tensor, edges: torch.Tensor, weights: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, x: torch.Tensor, edges: torch.Tensor, weights: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return intensities and log odds of all nodes."""
         own = self.layers
         hidden = own.inlet(x)
         for norm, message in zip(own.norms, own.rounds, strict=True):
@@ -103,35 +102,34 @@ def graph_losses(data: Data, depth: int) -> dict[str, Loss]:
 def timed_learner(name: str, epochs: int, repeats: int, found: dict[str, list[tuple[float, float]]]) -> type:
     """Return a model that, instead of training, times how long training takes: (wall, CPU) seconds each."""
 
-    class Timed(model_class(name)):  # type: ignore[misc]
-        def _train(self, n_features: int, data: Data, folds: Sequence[InnerFold], *_: Any) -> None:
-            fold, batch = folds[0], self.recipe.networks.batch
-            schedule = Schedule(epochs=epochs, patience=epochs, batch=batch, device="cpu", threads=1)
-            self.spots = len(fold.fit)
+    def training(self: Any, n_features: int, every: Sequence[Data], folds: Sequence[InnerFold], *_: Any) -> None:
+        data, fold, batch = every[0], folds[0], self.recipe.networks.batch
+        schedule = Schedule(epochs=epochs, patience=epochs, batch=batch, device="cpu", threads=1)
+        self.spots = len(fold.fit)
 
-            def network() -> Any:
-                with seeded(0):
-                    return self._network(n_features)
+        def network() -> Any:
+            with seeded(0):
+                return self._network(n_features)
 
-            wrapped: dict[str, tuple[Callable[[], Any], Loss]] = {"plain torch": (network, self._loss)}
-            if name == "gcn":
-                losses = graph_losses(data, self.recipe.model.depth)
-                wrapped = {key: (lambda: PlainGCN(network()), loss) for key, loss in losses.items()}
-            rows, same = torch.from_numpy(fold.held), network().eval()
-            with torch.no_grad():
-                expected = self._loss(same, data, rows)
-                for make, loss in wrapped.values():
-                    torch.testing.assert_close(loss(make().eval(), data, rows), expected, rtol=1e-4, atol=1e-5)
-            for _ in range(repeats):
-                runs = {"ours": lambda: train(network(), data, self._loss, fold.fit, fold.held, schedule)}
-                for key, (make, loss) in wrapped.items():
-                    runs[key] = lambda make=make, loss=loss: plain(make(), data, loss, fold, schedule)
-                for key, work in runs.items():
-                    wall, cpu = time.perf_counter(), time.process_time()
-                    work()
-                    found.setdefault(key, []).append((time.perf_counter() - wall, time.process_time() - cpu))
+        wrapped: dict[str, tuple[Callable[[], Any], Loss]] = {"plain torch": (network, self._loss)}
+        if name == "gcn":
+            losses = graph_losses(data, self.recipe.model.depth)
+            wrapped = {key: (lambda: PlainGCN(network()), loss) for key, loss in losses.items()}
+        rows, same = torch.from_numpy(fold.held), network().eval()
+        with torch.no_grad():
+            expected = self._loss(same, data, rows)
+            for make, loss in wrapped.values():
+                torch.testing.assert_close(loss(make().eval(), data, rows), expected, rtol=1e-4, atol=1e-5)
+        for _ in range(repeats):
+            runs = {"ours": lambda: train(network(), data, self._loss, fold.fit, fold.held, schedule)}
+            for key, (make, loss) in wrapped.items():
+                runs[key] = lambda make=make, loss=loss: plain(make(), data, loss, fold, schedule)
+            for key, work in runs.items():
+                wall, cpu = time.perf_counter(), time.process_time()
+                work()
+                found.setdefault(key, []).append((time.perf_counter() - wall, time.process_time() - cpu))
 
-    return Timed
+    return type("Timed", (model_class(name),), {"_train": training})
 
 
 def main() -> None:

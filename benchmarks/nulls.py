@@ -21,6 +21,7 @@ import napari_st2msi as st2msi
 from _report import table
 from napari_st2msi.evaluation.nulls import Null, association
 from napari_st2msi.grid import Grid
+from napari_st2msi.io.sample import Simulation
 from napari_st2msi.paired import dense
 from napari_st2msi.recipe import Recipe
 
@@ -62,7 +63,7 @@ def squares(side: int, sections: int = 8) -> Iterator[Pair]:
         yield xy[own], values[own, :_PAIRS], values[own, _PAIRS:]
 
 
-def simulated(n_spots: int, seed: int, tissue: str):  # type: ignore[no-untyped-def]
+def simulated(n_spots: int, seed: int, tissue: str) -> Simulation:
     return st2msi.simulate(
         n_spots=n_spots, n_genes=20, ions_per_kind={"smooth": 2 * _PAIRS}, image_px=128, seed=seed, tissue=tissue
     )

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,7 @@ def importing(window: Any, *, plain: bool) -> list[str]:
 
     def job(progress: Any, cancelled: Any) -> None:
         if plain:
-            import lightning_fabric  # noqa: F401
+            import_module("lightning_fabric")
         else:
             load_torch()
 

@@ -16,7 +16,7 @@ def picture(rows: int = 100, columns: int = 120) -> np.ndarray:
 
 
 def one(image: np.ndarray, place: tuple[float, float], *, to_um: np.ndarray = UM, reach: float = 24.0, side: int = 24):
-    found = kept_patches([image], to_um, np.array([place]), reach, side)
+    found = kept_patches(patches([image], to_um, np.array([place]), reach, side), 1, side)
     assert found.dtype == np.uint8
     return found[0].reshape(side, side, 3)
 
@@ -53,7 +53,8 @@ def test_what_lies_beside_is_glass_and_a_place_beside_has_no_patch():
     edge = one(image, (0.0, 40.0))
     assert (edge[:, :10] == GLASS).all()
     assert (edge[:, 14:] < 150).all()
-    found = kept_patches([image], UM, np.array([[-30.0, 10.0], [40.0, 40.0], [40.0, 900.0]]), 24.0, 24)
+    places = np.array([[-30.0, 10.0], [40.0, 40.0], [40.0, 900.0]])
+    found = kept_patches(patches([image], UM, places, 24.0, 24), 3, 24)
     assert found.any(axis=1).tolist() == [False, True, False]
     assert found[1].all()  # even black is not 0, which says that there is none
 
@@ -101,4 +102,4 @@ def test_patches_come_some_at_a_time_and_can_be_stopped():
     assert max(len(spots) for spots, _ in parts) <= 128
     assert sorted(np.concatenate([spots for spots, _ in parts])) == list(range(300))
     with pytest.raises(Cancelled):
-        kept_patches([picture()], UM, places, 24.0, 8, cancelled=lambda: True)
+        kept_patches(patches([picture()], UM, places, 24.0, 8, cancelled=lambda: True), len(places), 8)

@@ -78,34 +78,11 @@ class Explainer(ABC):
         """What contributions are told apart by: the spot itself, rings around it."""
         return list(self.inputs.bands)
 
-    def slopes(self, rows: NDArray[np.int64], ion: int, part: Part, cancelled: Callable[[], bool] = never) -> Slopes:
-        """Return (rows, features) slopes: times `features` − `base` they are what each feature contributes."""
-        raise NotImplementedError
-
+    @abstractmethod
     def contributions(
         self, rows: NDArray[np.int64], ions: Sequence[int], part: Part, cancelled: Callable[[], bool] = never
     ) -> Iterator[Brought]:
         """Yield for each of some ions what genes bring to it in some rows."""
-        deviations = self.inputs.deviations(rows)
-        for ion in ions:
-            bands = self.brought(rows, ion, part, deviations, cancelled)
-            along = np.add.reduce([(bands[name] * deviations[name]).sum(axis=0, dtype=np.float64) for name in bands])
-            yield Brought(bands, along)
-
-    def brought(
-        self,
-        rows: NDArray[np.int64],
-        ion: int,
-        part: Part,
-        deviations: Mapping[str, NDArray[np.float32]],
-        cancelled: Callable[[], bool],
-    ) -> dict[str, NDArray[np.float32]]:
-        """Return for each band (rows, genes) what genes bring, from how far they deviate."""
-        slopes = self.slopes(rows, ion, part, cancelled)
-        return {
-            name: deviations[name] * self.inputs.to_genes(name, slopes, columns)
-            for name, columns in self.inputs.bands.items()
-        }
 
     def predicted(self, rows: NDArray[np.int64], part: Part) -> NDArray[np.floating]:
         """Return (rows, ions) what the model says, on the learning scale."""
@@ -148,7 +125,41 @@ class Explainer(ABC):
         return "log(1 + intensity)" if self.learner.ions_.choices.log1p else "intensity"
 
 
-class MapExplainer(Explainer):
+class FeatureExplainer(Explainer):
+    """Models that say of a spot what its own features tell, which are linear in the genes there and around."""
+
+    @abstractmethod
+    def brought(
+        self,
+        rows: NDArray[np.int64],
+        ion: int,
+        part: Part,
+        deviations: Mapping[str, NDArray[np.float32]],
+        cancelled: Callable[[], bool],
+    ) -> dict[str, NDArray[np.float32]]:
+        """Return for each band (rows, genes) what genes bring, from how far they deviate."""
+
+    def contributions(
+        self, rows: NDArray[np.int64], ions: Sequence[int], part: Part, cancelled: Callable[[], bool] = never
+    ) -> Iterator[Brought]:
+        """Yield for each of some ions what genes bring to it in some rows."""
+        deviations = self.inputs.deviations(rows)
+        for ion in ions:
+            bands = self.brought(rows, ion, part, deviations, cancelled)
+            along = np.add.reduce([(bands[name] * deviations[name]).sum(axis=0, dtype=np.float64) for name in bands])
+            yield Brought(bands, along)
+
+    def by_features(
+        self, slopes: Slopes, deviations: Mapping[str, NDArray[np.float32]]
+    ) -> dict[str, NDArray[np.float32]]:
+        """Return for each band (rows, genes) what genes bring by features with such slopes."""
+        return {
+            name: deviations[name] * self.inputs.to_genes(name, slopes, columns)
+            for name, columns in self.inputs.bands.items()
+        }
+
+
+class MapExplainer(FeatureExplainer):
     """Models that are made of fitted maps: regressions, and two stages of them."""
 
     def method(self, ion: int, part: Part) -> str:
@@ -164,7 +175,18 @@ class MapExplainer(Explainer):
             linear &= isinstance(presence, Linear) and not presence.slope[:, ion].any()
         return "linear" if linear else "integrated_gradients"
 
-    def slopes(self, rows: NDArray[np.int64], ion: int, part: Part, cancelled: Callable[[], bool] = never) -> Slopes:
+    def brought(
+        self,
+        rows: NDArray[np.int64],
+        ion: int,
+        part: Part,
+        deviations: Mapping[str, NDArray[np.float32]],
+        cancelled: Callable[[], bool],
+    ) -> dict[str, NDArray[np.float32]]:
+        """Return for each band (rows, genes) what genes bring."""
+        return self.by_features(self._slopes(rows, ion, part), deviations)
+
+    def _slopes(self, rows: NDArray[np.int64], ion: int, part: Part) -> Slopes:
         """Return the mean of the gradient along the straight way; what a mask decides counts as decided."""
         value, slopes = self._ways(rows, ion, part)
         near, far = value(np.array([0.0, 1.0]))

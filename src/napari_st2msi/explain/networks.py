@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from napari_st2msi.explain.attribution import Part, relative_gap
 from napari_st2msi.explain.converge import converged
-from napari_st2msi.explain.explainer import Explainer
+from napari_st2msi.explain.explainer import FeatureExplainer
 from napari_st2msi.explain.inputs import Spots
 from napari_st2msi.explain.tokens import Tokens
 from napari_st2msi.explain.ways import Slopes
-from napari_st2msi.progress import check, never
+from napari_st2msi.progress import check
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _AT_ONCE, _FEWER_AT_ONCE = 4096, 512
 
 
-class NetworkExplainer(Explainer):
+class NetworkExplainer(FeatureExplainer):
     """Networks that see each spot by the features of the design, and by tokens where they have any."""
 
     learner: NetworkLearner
@@ -42,10 +42,6 @@ class NetworkExplainer(Explainer):
         """Return how contributions are found."""
         return "integrated_gradients"
 
-    def slopes(self, rows: NDArray[np.int64], ion: int, part: Part, cancelled: Callable[[], bool] = never) -> Slopes:
-        """Return the mean of the gradient along the straight way from the training mean, by the features alone."""
-        return self._gradients(rows, ion, cancelled)[0]
-
     def brought(
         self,
         rows: NDArray[np.int64],
@@ -57,10 +53,7 @@ class NetworkExplainer(Explainer):
         """Return for each band (rows, genes) what genes bring, by features and by tokens."""
         self.must_be_whole(part)
         slopes, of_tokens = self._gradients(rows, ion, cancelled)
-        bands = {
-            name: deviations[name] * self.inputs.to_genes(name, slopes, columns)
-            for name, columns in self.inputs.bands.items()
-        }
+        bands = self.by_features(slopes, deviations)
         if self._tokens is not None and of_tokens is not None:
             self._tokens.add_to(bands, rows, of_tokens, self.inputs.names)
         return bands

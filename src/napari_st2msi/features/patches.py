@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,18 +80,9 @@ def patches(
     progress(1.0, "histology")
 
 
-def kept_patches(
-    levels: Sequence[Any],
-    to_um: NDArray[np.floating],
-    xy: NDArray[np.floating],
-    reach: float,
-    side: int,
-    *,
-    progress: Progress = Progress(),
-    cancelled: Callable[[], bool] = never,
-) -> NDArray[np.uint8]:
-    """Return the patch of each place (n, side * side * 3) uint8; all 0 where it lies beside the picture."""
-    found = np.zeros((len(xy), side * side * 3), dtype=np.uint8)
-    for spots, seen in patches(levels, to_um, xy, reach, side, progress=progress, cancelled=cancelled):
-        found[spots] = seen.reshape(len(spots), -1)
+def kept_patches(seen: Iterable[tuple[NDArray[np.int64], NDArray[np.uint8]]], n: int, side: int) -> NDArray[np.uint8]:
+    """Return what `patches` yields of n places (n, side * side * 3) uint8; all 0 where one lies beside the picture."""
+    found = np.zeros((n, side * side * 3), dtype=np.uint8)
+    for spots, pictures in seen:
+        found[spots] = pictures.reshape(len(spots), -1)
     return found

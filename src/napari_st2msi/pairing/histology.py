@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from napari_st2msi.errors import DataProblem
 from napari_st2msi.features.histology import HISTOLOGY, SIDE
-from napari_st2msi.features.patches import kept_patches
+from napari_st2msi.features.patches import kept_patches, patches
 from napari_st2msi.features.texture import WIDER, texture
 from napari_st2msi.io.histology import histology_levels
 from napari_st2msi.paired import PairedDataset
@@ -83,7 +83,8 @@ def _seen(
 
         return describe(levels, to_um, xy, choices, progress=progress, cancelled=cancelled)
     if choices.histology == "learned":
-        return kept_patches(levels, to_um, xy, WIDER * near, SIDE, progress=progress, cancelled=cancelled)
+        seen = patches(levels, to_um, xy, WIDER * near, SIDE, progress=progress, cancelled=cancelled)
+        return kept_patches(seen, len(xy), SIDE)
     return texture(levels, to_um, xy, near, progress=progress, cancelled=cancelled)
 
 

@@ -100,7 +100,8 @@ def read_tensors(folder: Path, expected: Mapping[str, tuple[str, list[int]]]) ->
         raise FileProblem(f"'{path}' is far larger than the weights of any model of this program. It is not read.")
     try:
         with safe_open(path, framework="numpy") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            names = file.keys()  # it is no dict
+            slices = {name: file.get_slice(name) for name in names}
             found = {
                 name: (_DTYPES.get(piece.get_dtype(), piece.get_dtype()), list(piece.get_shape()))
                 for name, piece in slices.items()

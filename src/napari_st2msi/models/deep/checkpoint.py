@@ -63,7 +63,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]
     try:
         with safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {}).get(_FACTS, "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+            names = file.keys()  # it is no dict
+            tensors = {name: file.get_tensor(name) for name in names}
     except (OSError, SafetensorError, ValueError) as error:
         raise FileProblem(f"The checkpoint '{path}' cannot be read: {error}. Delete it to start anew.") from error
     if not isinstance(facts, dict) or facts.get("format") != _FORMAT:
