@@ -6,7 +6,7 @@ together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,11 +19,8 @@ from napari_st2msi.section import Section
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from napari_st2msi.evaluation.batch import BatchEffect
-    from napari_st2msi.evaluation.learnability import Learnability
     from napari_st2msi.evaluation.result import Evaluation
     from napari_st2msi.evaluation.search import Search
-    from napari_st2msi.evaluation.tiers import Tiers
     from napari_st2msi.explain.attribution import Attribution, Part, RegionAttribution
     from napari_st2msi.explain.inputs import Spots
     from napari_st2msi.explain.perturb import Change, Perturbation
@@ -224,58 +221,6 @@ def evaluate(
 
     with following(None if checkpoints is None else Path(checkpoints)):
         return cross_validate(paired, recipe or Recipe(), progress=progress, cancelled=cancelled, scored=scored)
-
-
-def compare_standardisation(
-    paired: PairedDataset,
-    recipe: Recipe | None = None,
-    *,
-    evaluation: Evaluation | None = None,
-    progress: Progress = Progress(),
-    cancelled: Callable[[], bool] = never,
-) -> BatchEffect:
-    """Measure what standardising genes within each section does to skill on held-out sections.
-
-    Parameters
-    ----------
-    evaluation
-        Of the same recipe, to save half of the work.
-    """
-    from napari_st2msi.evaluation.batch import compare_standardisation
-
-    return compare_standardisation(
-        paired, recipe or Recipe(), evaluation=evaluation, progress=progress, cancelled=cancelled
-    )
-
-
-def learnability(
-    paired: PairedDataset,
-    recipe: Recipe | None = None,
-    *,
-    protocols: Sequence[str] = ("random", "blocks"),
-    section: Section | Sequence[Section] | None = None,
-    adjacent_sections: tuple[str, str] | None = None,
-    evaluations: Mapping[str, Evaluation] | None = None,
-    criteria: Tiers | None = None,
-    judged_by: str | None = None,
-    progress: Progress = Progress(),
-    cancelled: Callable[[], bool] = never,
-) -> Learnability:
-    """Find which ions can be learned, under every protocol, and why; see `napari_st2msi.evaluation.learnability`."""
-    from napari_st2msi.evaluation.learnability import learnability
-
-    return learnability(
-        paired,
-        recipe,
-        protocols=protocols,
-        section=section,
-        adjacent_sections=adjacent_sections,
-        evaluations=evaluations,
-        criteria=criteria,
-        judged_by=judged_by,
-        progress=progress,
-        cancelled=cancelled,
-    )
 
 
 def search(

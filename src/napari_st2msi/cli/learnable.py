@@ -67,8 +67,9 @@ def learnability(
 
       napari-st2msi learnability a.zarr b.zarr c.zarr --protocol random --protocol leave_group_out:section --out folder
     """
-    from napari_st2msi import pipeline
+    from napari_st2msi.evaluation.learnability import learnability as assess
     from napari_st2msi.evaluation.tiers import Tiers
+    from napari_st2msi.pipeline import paired_dataset
     from napari_st2msi.report.figures import png
     from napari_st2msi.report.learnability import famous_figure, learnability_lines
     from napari_st2msi.report.table import write_whole
@@ -77,9 +78,9 @@ def learnability(
     criteria = Tiers.of(**{name: value for name, value in given.items() if value is not None})
     check_writable(out, overwrite, out)
     sections = open_all(paths, msi, opening, run)
-    paired = pipeline.paired_dataset(sections, recipe, cancelled=run.cancelled)
+    paired = paired_dataset(sections, recipe, cancelled=run.cancelled)
     with run.progress("Assessing") as progress:
-        found = pipeline.learnability(
+        found = assess(
             paired,
             recipe,
             protocols=protocol or ("random", "blocks"),

@@ -88,8 +88,10 @@ def train(
             )
     batch = None
     if compare:
+        from napari_st2msi.evaluation.batch import compare_standardisation
+
         with run.progress("Comparing standardisation") as progress:
-            batch = pipeline.compare_standardisation(
+            batch = compare_standardisation(
                 paired, recipe, evaluation=evaluation, progress=progress, cancelled=run.cancelled
             )
     with run.progress("Training") as progress:

@@ -13,11 +13,11 @@ from napari_st2msi.errors import RecipeProblem
 from napari_st2msi.evaluation.evaluate import cross_validate
 from napari_st2msi.evaluation.verdict import SKILL
 from napari_st2msi.progress import Progress, never
+from napari_st2msi.recipe import Recipe
 
 if TYPE_CHECKING:
     from napari_st2msi.evaluation.result import Evaluation
     from napari_st2msi.paired import PairedDataset
-    from napari_st2msi.recipe import Recipe
 
 _WORST = -1.0  # a few ions that are predicted absurdly must not hide the others
 
@@ -61,7 +61,7 @@ class BatchEffect:
 
 def compare_standardisation(
     paired: PairedDataset,
-    recipe: Recipe,
+    recipe: Recipe | None = None,
     *,
     evaluation: Evaluation | None = None,
     progress: Progress = Progress(),
@@ -81,6 +81,7 @@ def compare_standardisation(
     RecipeProblem
         There is one section only, or the recipe does not standardise at all.
     """
+    recipe = Recipe() if recipe is None else recipe
     if not recipe.genes.standardise:
         raise RecipeProblem("The recipe does not standardise genes, so there is nothing to compare. Turn it on.")
     if len(np.unique(paired.sections)) < 2:

@@ -34,12 +34,15 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_texts(texts: Mapping[Path, str]) -> None:
-    """Write text files: at any moment, the old content is there or the new.
+    """Write text files: at any moment, each of them has its old content or its new, whole.
+
+    All are written beside their places before the first takes its place, so that a full disk or a folder that may not
+    be written changes none. Files take their places one after the other: where one cannot, others may be new already.
 
     Raises
     ------
     FileProblem
-        The folder is missing or may not be written, or the disk is full. No file has changed.
+        The folder is missing or may not be written, the disk is full, or a folder is in the way of a file.
     """
     with ExitStack() as files:
         for path, text in texts.items():
