@@ -82,12 +82,8 @@ def autocorrelation(
     DataProblem
         Values are missing or infinite, or arrays differ in length.
     """
-    from scipy.sparse import csr_array
-
     values, xy, sections = checked(values, xy, sections)
-    graph = csr_array(neighbour_graph(xy, sections, n_neighbours) if graph is None else graph)
-    if graph.shape != (len(values), len(values)):
-        raise DataProblem(f"The graph is of {graph.shape[0]:,} spots, the values of {len(values):,}. Give one of both.")
+    graph = checked_graph(graph, xy, sections, n_neighbours)
     cross, own, power = neighbour_sums(values, graph, sections)
     moments = _moments(graph, sections)
     index = pd.RangeIndex(values.shape[1]) if names is None else pd.Index(names, name="name")
@@ -134,10 +130,27 @@ def checked(
             f"({len(sections)}) do not fit together. Give one row of each to every spot."
         )
     for what, numbers in (("values", values), ("positions", xy)):
-        bad = int(numbers.size - np.isfinite(numbers).sum())
-        if bad:
+        finite = np.isfinite(numbers)
+        if not finite.all():
+            bad = int(numbers.size - finite.sum())
             raise DataProblem(f"{bad:,} of the {what} are missing (NaN) or infinite. Leave those spots out first.")
     return values, xy[:, :2], sections
+
+
+def checked_graph(graph: Any, xy: NDArray[np.float64], sections: NDArray[Any], n_neighbours: int) -> Any:
+    """Return the (n, n) CSR graph of n spots: that given, or that of the nearest neighbours.
+
+    Raises
+    ------
+    DataProblem
+        It is of another number of spots.
+    """
+    from scipy.sparse import csr_array
+
+    graph = csr_array(neighbour_graph(xy, sections, n_neighbours) if graph is None else graph)
+    if graph.shape != (len(xy), len(xy)):
+        raise DataProblem(f"The graph is of {graph.shape[0]:,} spots, the values of {len(xy):,}. Give one of both.")
+    return graph
 
 
 def shuffles(sections: NDArray[Any], count: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
