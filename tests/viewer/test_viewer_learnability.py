@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import QPointF, Qt
@@ -233,6 +234,53 @@ def test_other_criteria_judge_anew_and_predict_nothing(assessed, found, qtbot):
     assessed.judged_by.box.setCurrentIndex(assessed.judged_by.box.findData("random"))
     qtbot.waitUntil(lambda: assessed.state.learnability.judged_by == "random", timeout=PATIENCE_MS)
     assert assessed.state.learnability.counts == found.judged(by="random").counts
+
+
+def expected(dock: LearnabilityDock, qtbot: Any) -> Any:
+    """Return what the dock says of a new metabolite, once it is worked out."""
+    view = dock.expect
+    qtbot.waitUntil(lambda: not view._rest.isActive() and not view._jobs.running, timeout=PATIENCE_MS)
+    return view
+
+
+def test_what_to_expect_of_a_metabolite_that_is_like_another_comes_from_all_others(assessed, found, qtbot):
+    ion = found.table.index[0]
+    assessed.expect.like.choose(ion)
+    assessed.expect.like.chosen.emit(ion)
+    view = expected(assessed, qtbot)
+    assert view.known == {name: float(f"{found.table.loc[ion, name]:.3g}") for name in view.known}
+    others = replace(found, table=found.table.drop(index=ion))
+    row = others.expect(pd.DataFrame([view.known])).iloc[0]
+    assert f"Tier {int(row['tier'])}: {TIERS[int(row['tier'])]}." in view.words.text()
+    assert f"tier 3 {row['tier_likely_3']:.0%}" in view.words.text()
+    for outcome in ("r2", "gain"):
+        low, high = (f"{row[f'{outcome}_{end}']:.2f}".replace("-", "−") for end in ("lower", "upper"))
+        assert f"[{low}, {high}]" in view.words.text()
+    assert assessed.expect_group.full_title() == f"A new metabolite: {view.words.text().splitlines()[0]}"
+
+
+def test_properties_beyond_those_seen_are_said_and_little_may_be_known(assessed, found, qtbot):
+    view = assessed.expect
+    assert view.words.text().startswith("Choose an ion")
+    most = found.table["moran_i"].max()
+    view.fields["moran_i"].set_value(1.0)
+    expected(assessed, qtbot)
+    assert view.words.text().startswith("Tier ")
+    assert "Moran's I 1.00 is above what was seen" in view.beyond.text()
+    assert f"{most:.2f}" in view.fields["moran_i"].toolTip()
+    view.fields["moran_i"].set_value(found.table["moran_i"].median())
+    expected(assessed, qtbot)
+    assert not view.beyond.text()
+    view.clear.click()
+    assert not view.known
+    assert view.words.text().startswith("Choose an ion")
+
+
+def test_too_few_ions_to_expect_anything_from_are_said(assessed, found, paired, qtbot):
+    assessed.state.set_learnability(replace(found, table=found.table.head(12)), paired)
+    assessed.expect.fields["moran_i"].set_value(0.5)
+    view = expected(assessed, qtbot)
+    assert "fewer than 20 ions to learn from" in view.words.text()
 
 
 def test_folds_are_drawn_and_hidden_by_one_button(assessed, paired, found, viewer, qtbot):

@@ -15,6 +15,7 @@ from napari_st2msi.section import Section
 from napari_st2msi.viewer.docks import learnability_work
 from napari_st2msi.viewer.docks.learnability_choices import ProtocolsView, protocol_words
 from napari_st2msi.viewer.docks.learnability_counts import FamousView, TierCounts
+from napari_st2msi.viewer.docks.learnability_expect import ExpectView
 from napari_st2msi.viewer.docks.learnability_plot import PlotView
 from napari_st2msi.viewer.docks.learnability_splits import SplitsView
 from napari_st2msi.viewer.docks.learnability_work import Asked, Assessed
@@ -60,9 +61,12 @@ class LearnabilityDock(Dock):
         self.judged_by = ChoiceField([])
         self.criteria_group = self.add_group("Criteria of tiers", self._judging_view(), open=False,
                                              summary=self._criteria_in_words)  # fmt: skip
+        self.expect = ExpectView(self)
+        self.expect_group = self.add_group("A new metabolite", self.expect, open=False, summary=self.expect.summary)
         self.splits = SplitsView(self.viewer)
         self.splits_group = self.add_group("Splits on the tissue", self.splits)
-        self.results = (self.ions_group, self.famous_group, self.criteria_group, self.splits_group)
+        self.results = (self.ions_group, self.famous_group, self.criteria_group, self.expect_group,
+                        self.splits_group)  # fmt: skip
         self._connect()
         self.on_look(look_of(self.viewer))
         self._on_data()
@@ -247,6 +251,7 @@ class LearnabilityDock(Dock):
         self.counts.show_found(found)
         self.plot.show_found(found)
         self.famous.show_found(found)
+        self.expect.show_found(found)
         if self.criteria.value != found.criteria and not self._judging.running:
             self.criteria.set_value(found.criteria)
         self.judged_by.set_choices([(name, protocol_words(name)) for name in found.protocols])
@@ -265,7 +270,7 @@ class LearnabilityDock(Dock):
         self.how_group.setVisible(ready)
         for group in self.results:
             group.setVisible(self.state.learnability is not None)
-        for group in (self.sections_group, self.how_group, self.criteria_group):
+        for group in (self.sections_group, self.how_group, self.criteria_group, self.expect_group):
             group.update_title()
         self.sections.setEnabled(not running)
         self.how_group.content().setEnabled(not running)

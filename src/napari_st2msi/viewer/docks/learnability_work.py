@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from napari_st2msi.evaluation.protocols import short_name
 from napari_st2msi.paired import PairedDataset
@@ -48,6 +50,25 @@ class Assessed:
     """What was asked, and found."""
 
     asked: Asked
+    found: Learnability
+
+
+@dataclass(frozen=True, eq=False)
+class Expected:
+    """What to expect of a new metabolite.
+
+    Attributes
+    ----------
+    known
+        What it is like: numbers by property.
+    row
+        As `napari_st2msi.evaluation.learnability.Learnability.expect` returns it.
+    found
+        What it was learned from: the ions that were assessed, without one that it is like.
+    """
+
+    known: dict[str, float]
+    row: pd.Series
     found: Learnability
 
 
@@ -101,3 +122,25 @@ def judge(
 ) -> Learnability:
     """Judge tiers anew; no spot is predicted again."""
     return found.judged(criteria, by)
+
+
+def expect(
+    found: Learnability,
+    known: dict[str, float],
+    like: str | None,
+    *,
+    progress: Progress,
+    cancelled: Callable[[], bool],
+) -> Expected:
+    """Find what to expect of a new metabolite from what it is like.
+
+    Parameters
+    ----------
+    like
+        A measured ion that it is like, from which nothing is learned: what became of it is not known of a new one.
+    """
+    from napari_st2msi.evaluation.properties import PROPERTIES
+
+    others = found if like is None else replace(found, table=found.table.drop(index=like))
+    new = pd.DataFrame([known], index=["new"], columns=list(PROPERTIES), dtype=float)
+    return Expected(known, others.expect(new).iloc[0], others)
