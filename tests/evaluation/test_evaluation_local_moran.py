@@ -86,5 +86,7 @@ def test_constant_ions_lone_spots_and_bad_input():
     assert np.isnan(two.p).all()  # the only other spot is always the neighbour
     with pytest.raises(DataProblem, match="do not fit together"):
         local_moran(values, xy[1:])
+    with pytest.raises(DataProblem, match=f"graph is of {len(xy) - 1:,} spots"):
+        local_moran(values, xy, graph=neighbour_graph(xy[1:], np.zeros(len(xy) - 1)))
     with pytest.raises(Cancelled):
         local_moran(values, xy, n_permutations=9, cancelled=lambda: True)

@@ -1,6 +1,7 @@
 """A search finds settings inside the training spots, stops when asked, and is told what it is worth."""
 
-import time
+from itertools import count
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -102,13 +103,21 @@ def test_cancel_keeps_the_best_so_far():
         search(DATA, recipe(50), cancelled=lambda: True)
 
 
-def test_time_runs_out():
-    start = time.monotonic()
-    found = search(DATA, recipe(10_000, search={"minutes": 0.02}))
-    assert time.monotonic() - start < 20
-    assert "Time was up" in found.ended
-    assert len(found.history) < 10_000
-    nothing = search(DATA, recipe(10, search={"minutes": 1e-9}))
+def test_time_runs_out(monkeypatch):
+    hands = SimpleNamespace(now=0)
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: hands.now))
+
+    def a_minute_later(_):
+        hands.now += 60
+
+    found = search(DATA, recipe(10, search={"minutes": 2.5}), step=a_minute_later)
+    assert found.ended == "Time was up after 3 of 10 trials."
+    assert list(found.history["state"]) == ["scored"] * 3
+    # A second goes by whenever the clock is looked at: time is up inside the first trial, which stops at once.
+    clock = count()
+    monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    nothing = search(DATA, recipe(10, search={"minutes": 1 / 60}))
+    assert list(nothing.history["state"]) == ["stopped"]
     assert nothing.changed == {}
     assert "settings are as they were" in nothing.in_words()
 

@@ -14,7 +14,7 @@ from napari_st2msi.errors import DataProblem, RecipeProblem
 from napari_st2msi.evaluation.repeats import adjacent, isotopologues
 from napari_st2msi.evaluation.split_half import split_half
 from napari_st2msi.features.ions import IonScale
-from napari_st2msi.features.spatial import neighbour_graph, neighbour_sums
+from napari_st2msi.features.spatial import centred, neighbour_graph, neighbour_sums
 from napari_st2msi.ions import ion_frame
 from napari_st2msi.progress import Progress, never
 from napari_st2msi.recipe import Ions
@@ -158,10 +158,7 @@ def relative(r2: Any, ceiling: Any) -> NDArray[np.float64]:
 def _share_within(values: NDArray[np.floating], sections: NDArray[Any]) -> NDArray[np.float64]:
     """Return (ions,) which share of the variance lies within sections; 1 where there is none."""
     whole = values.var(axis=0, dtype=np.float64)
-    own = sum(
-        values[sections == label].var(axis=0, dtype=np.float64) * (sections == label).mean()
-        for label in np.unique(sections)
-    )
+    own = (centred(values, sections) ** 2).mean(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(whole > 0, own / whole, 1.0)
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_st2msi.evaluation.autocorrelation import checked
+from napari_st2msi.evaluation.autocorrelation import checked, checked_graph
 from napari_st2msi.evaluation.discovery import q_values
-from napari_st2msi.features.spatial import N_NEIGHBOURS, neighbour_graph
+from napari_st2msi.features.spatial import N_NEIGHBOURS
 from napari_st2msi.progress import Progress, check, never
 
 #: What a spot and its neighbours are, against the mean of the section: the words for `LocalMoran.quadrant`.
@@ -73,13 +73,12 @@ def local_moran(
     Raises
     ------
     DataProblem
-        Values are missing or infinite, or arrays differ in length.
+        Values are missing or infinite, or arrays or the graph differ in length.
     """
-    from scipy.sparse import csr_array
     from scipy.stats import norm
 
     values, xy, sections = checked(values, xy, sections)
-    graph = csr_array(neighbour_graph(xy, sections, n_neighbours) if graph is None else graph)
+    graph = checked_graph(graph, xy, sections, n_neighbours)
     z = np.array(values, dtype=np.float64)
     level = np.abs(z).max(axis=0, initial=0.0)
     others = np.zeros(len(z))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from napari_st2msi.errors import RecipeProblem
 from napari_st2msi.evaluation.metrics import pearson
 from napari_st2msi.features.position import frames_of, polynomials
+from napari_st2msi.features.spatial import centred
 
 #: Mass of ¹³C above ¹²C in Da.
 NEUTRON = 1.003355
@@ -48,7 +49,7 @@ def isotopologues(
         raise RecipeProblem("An ion has a charge of 1 or more.")
     names, mass = mz.index.astype(str), mz.to_numpy(dtype=np.float64)
     found, partner = np.full(len(mass), np.nan), [""] * len(mass)
-    z = _within(values, sections)
+    z = centred(values, sections)
     for light, heavy in _pairs(mass, NEUTRON / charge, ppm):
         r = float(pearson(z[:, [light]], z[:, [heavy]])[0])
         if not np.isfinite(r):
@@ -101,13 +102,6 @@ def _pairs(mass: NDArray[np.float64], apart: float, ppm: float) -> list[tuple[in
         if off[heavy] <= ppm * 1e-6 * mass[heavy]:
             pairs.append((int(light), heavy))
     return pairs
-
-
-def _within(values: NDArray[np.floating], sections: NDArray[Any]) -> NDArray[np.float64]:
-    z = np.array(values, dtype=np.float64)
-    for label in np.unique(sections):
-        z[sections == label] -= z[sections == label].mean(axis=0)
-    return z
 
 
 def _field(values: NDArray[np.floating], xy: NDArray[np.float64], asked: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_st2msi.features.ions import IonScale
+from napari_st2msi.features.spatial import centred
 from napari_st2msi.progress import Progress, check, never
 
 # Spots with two pixels or more, from which a share of variance can be told.
@@ -127,9 +128,7 @@ def split_half(
         noise = np.log1p(np.expm1(np.minimum(noise * share, _MOST)) / share * squares.mean())
     else:
         noise = noise * squares.mean()
-    for label in np.unique(sections):
-        values[sections == label] -= values[sections == label].mean(axis=0)
-    variance = (values**2).mean(axis=0)
+    variance = (centred(values, sections) ** 2).mean(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         reliability = np.where(variance > 0, np.clip(1 - noise / variance, 0.0, 1.0), np.nan)
     return Halves(reliability, len(several))

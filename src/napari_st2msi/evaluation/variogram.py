@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_st2msi.features.blocks import longer_side
+from napari_st2msi.features.spatial import centred
 
 #: Lags are looked at up to this share of the section's longer side: beyond, few pairs are left.
 FARTHEST = 0.5
@@ -79,10 +80,8 @@ def variogram(values: NDArray[np.floating], xy: NDArray[np.float64], section: ND
     if not farthest > 0:
         return None
     drawn = np.random.default_rng(0).permutation(len(xy))[:_SPOTS]
-    z = np.asarray(values[drawn], dtype=np.float64)
     at, label = xy[drawn], np.asarray(section)[drawn]
-    for name in np.unique(label):
-        z[label == name] -= z[label == name].mean(axis=0)
+    z = centred(values[drawn], label)
     power = (z**2).mean(axis=0)
     constant = power <= 1e-20 * np.maximum((np.asarray(values[drawn], dtype=np.float64) ** 2).mean(axis=0), 1e-300)
     z /= np.sqrt(np.where(constant, 1.0, power))

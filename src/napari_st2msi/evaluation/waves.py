@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from napari_st2msi.errors import DataProblem
 from napari_st2msi.evaluation.autocorrelation import checked
 from napari_st2msi.features.blocks import longer_side, squares
-from napari_st2msi.features.spatial import neighbour_graph
+from napari_st2msi.features.spatial import centred, neighbour_graph
 from napari_st2msi.features.threads import threads_for
 from napari_st2msi.progress import check, never
 
@@ -52,9 +52,7 @@ class Waves:
             raise DataProblem(f"The waves are of {len(self.places):,} spots, the values of {len(values):,}.")
         means = _means(np.asarray(values, dtype=np.float64), self.places)
         level = np.abs(means).max(axis=0, initial=0.0)
-        for label in np.unique(self.sections):
-            own = self.sections == label
-            means[own] -= means[own].mean(axis=0)
+        means = centred(means, self.sections)
         length = np.sqrt((means**2).sum(axis=0))
         # What rounding leaves of a constant ion is no image.
         return np.asarray(means / np.where(length > 1e-10 * level, length, np.nan))

@@ -57,6 +57,15 @@ def within(genes: AnnData, context: AnnData | None) -> tuple[AnnData, NDArray[np
     return known, asked
 
 
+def centred(values: NDArray[np.floating], section: NDArray[Any]) -> NDArray[np.float64]:
+    """Return (n, ions) deviations from the mean of each spot's own section."""
+    z = np.array(values, dtype=np.float64)
+    for label in np.unique(section):
+        own = section == label
+        z[own] -= z[own].mean(axis=0)
+    return z
+
+
 def neighbour_graph(xy: NDArray[np.float64], section: NDArray[Any], k: int = N_NEIGHBOURS) -> Any:
     """Return (n, n) CSR of the k nearest spots within a section, rows summing to 1 (0 for lone spots)."""
     from scipy.sparse import csr_array
