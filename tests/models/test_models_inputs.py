@@ -5,7 +5,7 @@ import pytest
 
 from napari_st2msi.features.design import Design
 from napari_st2msi.models.deep.loop import train
-from napari_st2msi.models.inputs import inputs_of, turned
+from napari_st2msi.models.inputs import inputs_of
 from napari_st2msi.models.registry import build
 from napari_st2msi.recipe import Genes, Recipe
 from planted import planted
@@ -13,21 +13,6 @@ from planted import planted
 DATA = planted(n_side=24)
 HELD = DATA.xy[:, 0] >= 1600
 TRAIN, TEST = DATA.select(~HELD), DATA.select(HELD)
-
-
-def test_a_rotation_is_found_again():
-    rng = np.random.default_rng(0)
-    onto = rng.normal(size=(50, 6))
-    rotation = np.linalg.qr(rng.normal(size=(6, 6)))[0]
-    np.testing.assert_allclose(turned(onto @ rotation.T, onto), rotation, atol=1e-12)
-
-
-@pytest.mark.parametrize("columns", [3, 6])
-def test_lengths_and_angles_stay_also_where_directions_are_fewer(columns):
-    rng = np.random.default_rng(1)
-    features = rng.normal(size=(50, columns))
-    moved = features @ turned(features, rng.normal(size=(50, 6)))
-    np.testing.assert_allclose(moved @ moved.T, features @ features.T, atol=1e-10)
 
 
 def test_directions_of_folds_lie_along_those_of_all_spots():

@@ -18,7 +18,7 @@ from napari_st2msi.features.blocks import (
 from napari_st2msi.paired import PairedDataset
 
 if TYPE_CHECKING:
-    from napari_st2msi.models.inputs import Turned
+    from napari_st2msi.features.turned import Turned
 
 
 class InnerFold(NamedTuple):

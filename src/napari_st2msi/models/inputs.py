@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from napari_st2msi.features.design import Design
 from napari_st2msi.features.histology import Learn
+from napari_st2msi.features.turned import Turned
 from napari_st2msi.models.inner import InnerFold, choosing_folds
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.progress import check, never
@@ -57,7 +58,7 @@ def inputs_of(
 
     Directions that were learned with the ions (`Design.supervised`) are learned anew for each inner
     fold, or the spots held out there would look better than any new spot. They are then turned onto those
-    of all spots (`turned`), so that what a network or a tree learned of them in a fold can be asked of these.
+    of all spots (`Turned`), so that what a network or a tree learned of them in a fold can be asked of these.
 
     Parameters
     ----------
@@ -86,34 +87,6 @@ def inputs_of(
     return Inputs(features, folds, design.bands, train.genes, context)
 
 
-class Turned:
-    """A design that was learned in an inner fold, turned onto that of all training spots.
-
-    Parameters
-    ----------
-    own, seen
-        The design of the fold, and (n, p) what it makes of the spots it was learned on.
-    onto, target
-        The design of all training spots, and (n, q) what that makes of the same spots.
-    """
-
-    def __init__(self, own: Design, seen: NDArray[np.floating], onto: Design, target: NDArray[np.floating]) -> None:
-        self._own, self._here, self._there = own, seen.mean(axis=0), target.mean(axis=0)
-        self._turns = [
-            (own.bands[name], turned((seen - self._here)[:, own.bands[name]], (target - self._there)[:, columns]))
-            for name, columns in onto.bands.items()
-        ]
-
-    def transform(self, genes: AnnData, context: AnnData | None = None) -> NDArray[np.float32]:
-        """Return (spots, q); see `Design.transform`."""
-        return self.of(self._own.transform(genes, context)).astype(np.float32)
-
-    def of(self, features: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return (spots, q) float64 of what the design of the fold makes of spots."""
-        centred = features - self._here
-        return self._there + np.hstack([centred[:, columns] @ turn for columns, turn in self._turns])
-
-
 def _learn(
     choices: Genes, folds: Sequence[InnerFold], networks: Networks | None, cancelled: Callable[[], bool]
 ) -> Learn | None:
@@ -129,14 +102,3 @@ def _learn(
         networks=Networks() if networks is None else networks,
         cancelled=cancelled,
     )
-
-
-def turned(features: NDArray[np.floating], onto: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return (p, q) the rotation of features (n, p) that brings them nearest to others (n, q) of the same spots.
-
-    Orthogonal Procrustes (Schönemann 1966, doi:10.1007/BF02289451): lengths and angles between spots stay what
-    they are, so a penalty means the same before and after.
-    """
-    left, _, right = np.linalg.svd(features.T @ onto, full_matrices=False)
-    turn: NDArray[np.float64] = left @ right
-    return turn
