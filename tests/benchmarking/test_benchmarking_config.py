@@ -103,7 +103,7 @@ def test_yaml_there_and_back() -> None:
     [
         ({"models": ["rigde"]}, "There is no model 'rigde'. Choose from: two_stage, ridge"),
         ({"models": []}, "models"),
-        ({"models": ["ridge", "ridge"]}, "two models are named 'ridge'"),
+        ({"models": ["ridge", "ridge"]}, "Two models are named 'ridge'"),
         ({"models": [{"name": "ridge", "recipe": {"genes": {"n_top": 3}}}]}, "a model cannot change 'genes'"),
         ({"models": [{"name": "ridge", "recipe": {"model": {"widht": 3}}}]}, "'model.widht' is not a choice"),
         ({"models": [{"name": "ridge", "recipe": {"modle": {}}}]}, "'modle' is not a choice"),
@@ -111,7 +111,7 @@ def test_yaml_there_and_back() -> None:
         ({"features": [{"name": "few", "genes": {"n_top": -1}}]}, "'genes.n_top' is -1"),
         ({"protocols": ["blcoks"]}, "there is no protocol 'blcoks'. Choose from: blocks"),
         ({"protocols": ["blocks:donor"]}, "there is no protocol 'blocks:donor'"),
-        ({"seeds": [0, 0]}, "a seed is there twice"),
+        ({"seeds": [0, 0]}, "A seed is there twice"),
         ({"seeds": [-1]}, "seeds.0"),
         ({"data": []}, "names no data"),
         ({"data": [{"name": "nothing"}]}, "give either files"),
@@ -125,6 +125,7 @@ def test_bad_configs_are_refused_in_words(changes: dict[str, Any], words: str) -
     with pytest.raises(RecipeProblem) as raised:
         combinations(tiny(**changes))
     assert words in str(raised.value)
+    assert "PosixPath" not in str(raised.value), "a whole config would bury what is wrong with it"
 
 
 def test_bad_files(tmp_path: Path) -> None:

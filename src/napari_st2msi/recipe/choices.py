@@ -14,10 +14,23 @@ class Choices(BaseModel):
 def explain(error: ValidationError, what: str = "recipe") -> str:
     """Return a pydantic error as sentences a user can act on; `what` is what was checked."""
     lines = []
-    for problem in error.errors():
-        where = ".".join(str(part) for part in problem["loc"]) or what
+    problems = error.errors()
+    inner = {problem["loc"][:-1] for problem in problems if problem["loc"]}
+    for problem in problems:
+        if problem["type"] == "too_short" and problem["loc"] in inner:
+            continue  # its entries were refused, which is said of each
+        where, given = ".".join(str(part) for part in problem["loc"]), problem["input"]
+        # What a check of our own found, it says in whole sentences; pydantic puts "Value error, " before them.
+        own = problem["type"] == "value_error"
+        words = str(problem["ctx"]["error"]) if own else problem["msg"]
+        # A whole section of choices would bury what is wrong with it.
+        shown = f" is {given!r}" if isinstance(given, str | int | float | None) else ""
         if problem["type"] == "extra_forbidden":
             lines.append(f"'{where}' is not a choice of the {what}.")
+        elif problem["type"] == "missing":
+            lines.append(f"'{where}' is missing.")
+        elif own and not where:
+            lines.append(f"{words[:1].upper()}{words[1:]}.")
         else:
-            lines.append(f"'{where}' is {problem['input']!r}: {problem['msg'][:1].lower()}{problem['msg'][1:]}.")
+            lines.append(f"'{where or what}'{shown}: {words[:1].lower()}{words[1:]}.")
     return " ".join(lines)
