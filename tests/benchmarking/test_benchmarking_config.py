@@ -126,6 +126,9 @@ def test_bad_configs_are_refused_in_words(changes: dict[str, Any], words: str) -
         combinations(tiny(**changes))
     assert words in str(raised.value)
     assert "PosixPath" not in str(raised.value), "a whole config would bury what is wrong with it"
+    assert "at least 1 item" not in str(raised.value) or not any(changes.values()), (
+        "entries that were refused are there"
+    )
 
 
 def test_bad_files(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fake_slurm import commands, submitted
 
 from napari_st2msi.benchmarking.alone import alone
 from napari_st2msi.benchmarking.benchmark import Benchmark
@@ -15,11 +16,13 @@ from tiny_benchmark import tables_of
 WORKFLOW = Path(__file__).resolve().parents[2] / "workflow"
 
 
-def snakemake(*arguments: object, config: Path, out: Path) -> subprocess.CompletedProcess[str]:
+def snakemake(
+    *arguments: object, config: Path, out: Path, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     program = Path(sys.executable).with_name("napari-st2msi")
     command = [sys.executable, "-m", "snakemake", "--snakefile", WORKFLOW / "Snakefile", "--directory", out.parent]
     command += [*arguments, "--config", f"benchmark={config}", f"out={out}", f"program={program}"]
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, env=env)
 
 
 @pytest.fixture
@@ -71,6 +74,25 @@ def test_networks_go_where_gpus_are(config: Path, tmp_path: Path) -> None:
     assert "gres" not in rules["run"]
     assert "mem_mb=16000" in rules["run_network"]
     assert "mem_mb=8000" in rules["run"]
+
+
+@pytest.mark.slow
+def test_jobs_of_slurm_get_what_they_need(done: Benchmark, config: Path, tmp_path: Path) -> None:
+    models = "models: [{name: ridge, needs: {gpu: true, minutes: 7}}, {name: coordinates, needs: {memory_mb: 500}}]"
+    config.write_text(config.read_text().replace("models:\n- name: ridge\n- name: coordinates", models))
+    env = commands(tmp_path / "slurm") | {"FAKE_SLURM_HUNGRY": "coordinates", "FAKE_SLURM_NEEDS": "900"}
+    asked = ("--profile", WORKFLOW / "profiles" / "gpu", "--latency-wait", 5)
+    soon = ("--slurm-init-seconds-before-status-checks", 2)
+    ran = snakemake(*asked, *soon, config=config, out=tmp_path / "out", env=env)
+    assert ran.returncode == 0, ran.stderr
+    assert tables_of(tmp_path / "out") == tables_of(done.folder)
+    jobs = submitted(tmp_path / "slurm")
+    ridge = next(job for job in jobs if "ridge" in job["comment"])
+    wanted = {"mem": "8000", "minutes": "7", "partition": "gpu", "gres": "gpu:1", "cpus_per_task": "1"}
+    assert wanted.items() <= ridge.items()
+    coordinates = [job for job in jobs if "coordinates" in job["comment"]]
+    assert [(job["mem"], job["state"]) for job in coordinates] == [("500", "OUT_OF_MEMORY"), ("1000", "COMPLETED")]
+    assert not {"partition", "gres"} & set(coordinates[0])
 
 
 def test_a_bad_config_is_refused_in_words(config: Path, tmp_path: Path) -> None:
