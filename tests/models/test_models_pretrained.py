@@ -19,7 +19,7 @@ from napari_st2msi.errors import FileProblem, ModelProblem
 from napari_st2msi.features.histology import HISTOLOGY
 from napari_st2msi.io.build import build_section
 from napari_st2msi.models.deep import pretrained as module
-from napari_st2msi.models.deep.pretrained import describe, fingerprint, pretrained
+from napari_st2msi.models.deep.pretrained import FOLDER, describe, fingerprint, pretrained
 from napari_st2msi.recipe import Genes, Model, Recipe
 from napari_st2msi.section import Section
 from planted import planted
@@ -195,7 +195,9 @@ def section_of(name: str, seed: int) -> Section:
     )
 
 
-def test_a_model_knows_its_weights_and_asks_for_them(weights: Path, tmp_path: Path) -> None:
+def test_a_model_knows_its_weights_and_asks_for_them(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recipe = Recipe(genes=asked(weights, n_components=5), model=Model(name="ridge"))
     section = section_of("one", 0)
     paired = pipeline.paired_dataset(section, recipe)
@@ -210,9 +212,21 @@ def test_a_model_knows_its_weights_and_asks_for_them(weights: Path, tmp_path: Pa
     query = section_of("new", 1)
     predicted = pipeline.predict(again, query)
     np.testing.assert_array_equal(predicted.X, pipeline.predict(model, query).X)
+    known = weights.read_bytes()
     save_file({name: value + 1 for name, value in Small().state_dict().items()}, weights)
     with pytest.raises(ModelProblem, match="other weights"):
         pipeline.predict(again, query)
     weights.unlink()
-    with pytest.raises(FileProblem, match="There are no weights at"):
+    right = tmp_path / "elsewhere" / weights.name
+    right.parent.mkdir()
+    right.write_bytes(known)
+    with pytest.raises(FileProblem, match=rf"There are no weights at .*{FOLDER}"):
         pipeline.predict(again, query)
+    monkeypatch.setenv(FOLDER, str(right.parent))
+    np.testing.assert_array_equal(pipeline.predict(again, section_of("new", 1)).X, predicted.X)
+    save_file({name: value + 2 for name, value in Small().state_dict().items()}, right)
+    with pytest.raises(ModelProblem, match="other weights"):
+        pipeline.predict(again, section_of("new", 1))
+    right.unlink()
+    with pytest.raises(FileProblem, match=r"There are no weights at .* nor at .*elsewhere"):
+        pipeline.predict(again, section_of("new", 1))

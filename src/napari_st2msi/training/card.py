@@ -110,7 +110,7 @@ def _stained(model: Any) -> str:
         "learned": f"{choices.histology_outputs} numbers of a small network, learned on the training spots from their "
         "genes",
         "timm": f"the network '{_safe(choices.histology_network)}' of timm with the weights '{weights}' (SHA-256 "
-        f"`{choices.histology_fingerprint}`), which are not in this folder and must be where the recipe says",
+        f"`{choices.histology_fingerprint}`), which are not in this folder",
     }
     return (
         f"It looks at the stained section within {2 * choices.histology_radius:g} µm of a spot as well: "

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib import import_module
@@ -23,6 +24,9 @@ from napari_st2msi.features.texture import WIDER
 from napari_st2msi.models.deep.device import found
 from napari_st2msi.progress import Progress, never
 from napari_st2msi.recipe import Genes
+
+#: The environment variable that names a folder with weights that are not where a recipe says, as on another computer.
+FOLDER = "NAPARI_ST2MSI_WEIGHTS"
 
 
 class Pretrained(NamedTuple):
@@ -137,7 +141,7 @@ def pretrained(choices: Genes) -> Pretrained:
 
 
 def weights_file(choices: Genes) -> Path:
-    """Return the file with the weights.
+    """Return the file with the weights: where the recipe says, or else by its name in the folder `FOLDER` names.
 
     Raises
     ------
@@ -155,9 +159,14 @@ def weights_file(choices: Genes) -> Path:
             '{k: v.contiguous() for k, v in torch.load(sys.argv[1], weights_only=True).items()}, sys.argv[2])" '
             f"{path.name} {path.stem}.safetensors"
         )
-    if not path.is_file():
-        raise FileProblem(f"There are no weights at '{path}'. Put the file there, or say in the recipe where it is.")
-    return path
+    elsewhere = Path(os.environ.get(FOLDER, path.parent)).expanduser() / path.name
+    for place in (path, elsewhere):
+        if place.is_file():
+            return place
+    raise FileProblem(
+        f"There are no weights at '{path}'{'' if elsewhere == path else f' nor at {str(elsewhere)!r}'}. Put the file "
+        f"there, or name its folder in the environment variable {FOLDER}."
+    )
 
 
 def fingerprint(choices: Genes) -> str:
