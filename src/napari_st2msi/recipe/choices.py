@@ -15,7 +15,7 @@ def explain(error: ValidationError, what: str = "recipe") -> str:
     """Return a pydantic error as sentences a user can act on; `what` is what was checked."""
     lines = []
     problems = error.errors()
-    inner = {problem["loc"][:-1] for problem in problems if problem["loc"]}
+    inner = {problem["loc"][:depth] for problem in problems for depth in range(1, len(problem["loc"]))}
     for problem in problems:
         if problem["type"] == "too_short" and problem["loc"] in inner:
             continue  # its entries were refused, which is said of each
