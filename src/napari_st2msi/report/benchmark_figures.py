@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from napari_st2msi.report.figures import ACCENT
-from napari_st2msi.report.tissue import FAINT, INK
+from napari_st2msi.report.style import ACCENT, FAINT, INK, blank, plain
 from napari_st2msi.report.words import fixed
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Safe for colour-blind eyes.
@@ -34,7 +32,7 @@ def heatmaps(board: pd.DataFrame) -> Figure:
     across = min(len(protocols), max(1, _ACROSS if len(features) <= 3 else 2))
     down = -(-len(protocols) // across)
     width = max(1.5, 0.62 * len(features)) * across + 1.9
-    figure = _figure((max(width, 4.2), (0.34 * len(models) + 1.25) * down + 0.2))
+    figure = blank(max(width, 4.2), (0.34 * len(models) + 1.25) * down + 0.2)
     axes = figure.subplots(down, across, squeeze=False, sharey=True)
     r2 = board["r2"].astype(float)
     low, high = 0.0, max(0.05, float(r2.max()))  # what is worse than the mean is one colour: one may be far worse
@@ -84,7 +82,7 @@ def protocol_figure(board: pd.DataFrame) -> Figure:
     for column, name in words.items():
         if name not in rows:
             rows[name] = [float(alone.loc[protocol, column]) for protocol in protocols]
-    figure = _figure((7.4, 0.3 * len(rows) + 1.0))
+    figure = blank(7.4, 0.3 * len(rows) + 1.0)
     axis = figure.subplots()
     for place, values in enumerate(rows.values()):
         shown = np.clip(values, _FLOOR, 1)
@@ -100,7 +98,8 @@ def protocol_figure(board: pd.DataFrame) -> Figure:
     axis.set_ylim(len(rows) - 0.5, -0.5)
     clipped = " (below −0.25 drawn at the edge)" if np.nanmin(list(rows.values())) < _FLOOR else ""
     axis.set_xlabel(f"median R² on held-out spots{clipped}", fontsize=8.5)
-    _plain(axis)
+    plain(axis)
+    axis.tick_params(axis="y", length=0)
     figure.legend(loc="outside upper left", ncols=len(protocols), fontsize=8, frameon=False, handletextpad=0.1)
     return figure
 
@@ -108,7 +107,7 @@ def protocol_figure(board: pd.DataFrame) -> Figure:
 def moran_figure(board: pd.DataFrame) -> Figure:
     """Draw how Moran's I goes with R² and with gain over ions: a row for each way to hold out, a dot a combination."""
     protocols = sorted(dict.fromkeys(board["protocol"]))
-    figure = _figure((7.4, 0.42 * len(protocols) + 1.1))
+    figure = blank(7.4, 0.42 * len(protocols) + 1.1)
     axis = figure.subplots()
     dice = np.random.default_rng(0)
     kinds = (("moran_r2", _COLOURS[1], "with R²", -0.14), ("moran_gain", _COLOURS[0], "with gain", 0.14))
@@ -123,7 +122,8 @@ def moran_figure(board: pd.DataFrame) -> Figure:
     axis.set_ylim(len(protocols) - 0.5, -0.5)
     axis.set_xlim(-1.02, 1.02)
     axis.set_xlabel("Spearman's correlation over ions", fontsize=8.5)
-    _plain(axis)
+    plain(axis)
+    axis.tick_params(axis="y", length=0)
     figure.legend(loc="outside upper left", ncols=2, fontsize=8, frameon=False, handletextpad=0.1)
     return figure
 
@@ -131,16 +131,3 @@ def moran_figure(board: pd.DataFrame) -> Figure:
 def _in_order(board: pd.DataFrame, what: str) -> list[str]:
     """Return names, those of the highest R² first."""
     return list(board.groupby(what)["r2"].max().sort_values(ascending=False, kind="stable").index)
-
-
-def _figure(size: tuple[float, float]) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=size, dpi=110, facecolor="white", layout="constrained")
-
-
-def _plain(axis: Axes) -> None:
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.spines[["left", "bottom"]].set_color(FAINT)
-    axis.tick_params(labelsize=8.5, color=FAINT, labelcolor=INK)
-    axis.tick_params(axis="y", length=0)

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from napari_st2msi.report.tissue import FAINT, INK
+from napari_st2msi.report.style import ACCENT, FAINT, INK, blank, plain
 from napari_st2msi.report.words import BASELINE_WORDS, VERDICTS, colour_of, fixed, kind_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ACCENT = "#0b6e99"
 #: Worse than this says no more than "useless", and would squeeze the rest.
 FLOOR = -0.25
 
@@ -85,13 +84,9 @@ def moran_figure(scores: pd.DataFrame) -> Figure:
 
 
 def _axes(size: tuple[float, float]) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, dpi=110, facecolor="white", layout="constrained")
+    figure = blank(*size)
     axis = figure.subplots()
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.spines[["left", "bottom"]].set_color(FAINT)
-    axis.tick_params(labelsize=8.5, color=FAINT, labelcolor=INK)
+    plain(axis)
     return figure, axis
 
 

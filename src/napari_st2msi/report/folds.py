@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_st2msi.evaluation.splits import Fold, held_out_in
-from napari_st2msi.report.tissue import FAINT, INK, draw_spots, scale_bar, side_by_side, spot_pitch
+from napari_st2msi.report.style import FAINT, INK, blank
+from napari_st2msi.report.tissue import draw_spots, scale_bar, side_by_side, spot_pitch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +44,6 @@ def folds_figure(
         Of these spots. At most three are drawn by themselves.
     """
     from matplotlib.colors import ListedColormap
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
     there = side_by_side(np.asarray(xy, dtype=float), sections)
@@ -51,7 +51,7 @@ def folds_figure(
     shown = list(folds[:_SHOWN])
     span = np.maximum(np.ptp(there, axis=0), 1.0)
     height = float(np.clip(span[1] / span[0] * (width / (_SHOWN + 1)), 0.8, 5.0)) + 0.75
-    figure = Figure(figsize=(width, height), dpi=110, facecolor="white", layout="constrained")
+    figure = blank(width, height)
     axes = figure.subplots(1, _SHOWN + 1)
     colours = ListedColormap([FOLD_COLOURS[number % len(FOLD_COLOURS)] for number in range(len(folds))])
     draw_spots(axes[0], there, held_out_in(folds), size, colours=colours, limits=(-0.5, len(folds) - 0.5))

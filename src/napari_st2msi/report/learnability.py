@@ -10,7 +10,7 @@ import pandas as pd
 from napari_st2msi.evaluation.properties import PROPERTIES
 from napari_st2msi.evaluation.tiers import TIERS
 from napari_st2msi.report.figures import FLOOR
-from napari_st2msi.report.tissue import FAINT, INK
+from napari_st2msi.report.style import FAINT, INK, blank, plain
 from napari_st2msi.report.words import fixed
 
 if TYPE_CHECKING:
@@ -56,15 +56,13 @@ def moran_words(found: Learnability, protocol: str) -> str:
 
 def famous_figure(found: Learnability) -> Figure:
     """Draw Moran's I against the skill of coordinates, of the model, and against gain: a column for each protocol."""
-    from matplotlib.figure import Figure
-
     rows = {
         "r2_coordinates": "coordinates only, R²",
         "r2": f"{found.model.replace('_', '-')}, R²",
         "gain": "gain over position, R²",
     }
     names = list(found.protocols)
-    figure = Figure(figsize=(2.5 * len(names) + 0.6, 6.4), dpi=110, facecolor="white", layout="constrained")
+    figure = blank(2.5 * len(names) + 0.6, 6.4)
     axes = figure.subplots(len(rows), len(names), squeeze=False, sharex=True, sharey="row")
     for axis, name in zip(axes[0], names, strict=True):
         axis.set_title(name.replace("_", " "), fontsize=9, loc="left", color=INK, fontweight="bold")
@@ -90,9 +88,7 @@ def _scatter(axis: Axes, table: pd.DataFrame, column: str) -> None:
         axis.scatter(
             own["moran_i"], shown, s=11, color=colour, alpha=0.7, linewidths=0, label=f"tier {tier}", zorder=5 - tier
         )
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.spines[["left", "bottom"]].set_color(FAINT)
-    axis.tick_params(labelsize=8, color=FAINT, labelcolor=INK)
+    plain(axis, 8)
 
 
 def _most(row: dict[Any, Any]) -> str:

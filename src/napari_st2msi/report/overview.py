@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_st2msi.report.tissue import FAINT, INK, draw_spots, scale_bar, spot_pitch
+from napari_st2msi.report.style import FAINT, INK, blank
+from napari_st2msi.report.tissue import draw_spots, scale_bar, spot_pitch
 from napari_st2msi.section import MSI_SYSTEM, SYSTEM
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ def overview_figure(section: Section, paired: PairedDataset) -> Figure:
     paired
         Its paired spots, with `coverage` in `obs`.
     """
-    from matplotlib.figure import Figure
     from matplotlib.transforms import Affine2D
 
     xy = paired.xy
@@ -38,7 +38,7 @@ def overview_figure(section: Section, paired: PairedDataset) -> Figure:
     low, high = xy.min(axis=0), xy.max(axis=0)
     ratio = (high[1] - low[1]) / max(high[0] - low[0], 1e-9)
     height = float(np.clip(3.3 * ratio, 1.2, 5.0)) + 0.5
-    figure = Figure(figsize=(8.6 if stained else 4.6, height), dpi=110, facecolor="white", layout="constrained")
+    figure = blank(8.6 if stained else 4.6, height)
     axes = figure.subplots(1, 1 + stained, squeeze=False)[0]
     discs = draw_spots(
         axes[-1],

@@ -15,7 +15,8 @@ from napari_st2msi.registration.overlay import Overlay
 from napari_st2msi.registration.registration import Registration
 from napari_st2msi.registration.views import View, msi_view, st_view, st_views
 from napari_st2msi.report.figures import png
-from napari_st2msi.report.tissue import FAINT, INK, round_length, scale_bar
+from napari_st2msi.report.style import FAINT, INK
+from napari_st2msi.report.tissue import round_length, scale_bar
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

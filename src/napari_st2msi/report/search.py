@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from napari_st2msi.report.tissue import FAINT, INK
+from napari_st2msi.report.style import INK, blank, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,13 +24,12 @@ def history_figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
     histories
         `Search.history` by what was held out meanwhile; a name may be empty.
     """
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     n = max(len(histories), 1)
     columns = min(n, 3)
     rows = -(-n // columns)
-    figure = Figure(figsize=(3.1 * columns + 0.6, 2.3 * rows + 0.4), dpi=110, facecolor="white", layout="constrained")
+    figure = blank(3.1 * columns + 0.6, 2.3 * rows + 0.4)
     axes = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
     low = _lowest(histories)
     for axis, (name, history) in zip(axes, histories.items(), strict=False):
@@ -40,9 +39,7 @@ def history_figure(histories: Mapping[str, pd.DataFrame]) -> Figure:
             own = history[history["state"] == state]
             axis.scatter(own["trial"], own["r2"].clip(lower=low), s=16, color=colour, linewidths=0, label=words)
         axis.set_title(name, fontsize=9, color=INK, loc="left")
-        axis.spines[["top", "right"]].set_visible(False)
-        axis.spines[["left", "bottom"]].set_color(FAINT)
-        axis.tick_params(labelsize=8, color=FAINT, labelcolor=INK)
+        plain(axis, 8)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.set_xlabel("trial", fontsize=8.5)
     for axis in axes[len(histories) :]:

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_st2msi.report.style import FAINT, INK, blank
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
-
-INK, FAINT = "#1d2733", "#7b8794"
-
 
 # On square and hexagonal lattices the fourth neighbour is as near as the first; between scattered
 # cells it is about as far as they must reach to cover the tissue.
@@ -82,8 +81,6 @@ def ion_figure(
     unit
         What the values are.
     """
-    from matplotlib.figure import Figure
-
     xy = np.asarray(xy, dtype=float)
     residual = np.asarray(measured, dtype=float) - predicted
     seen = measured[np.isfinite(measured)]
@@ -93,7 +90,7 @@ def ion_figure(
     swing = float(np.percentile(left_out, 99.5)) if len(left_out) and left_out.max() > 0 else top
     size = 0.96 * spot_pitch(xy)  # spots that nearly touch read as an image
     height = _height(xy, width / 3 - 0.75) + 0.75
-    figure = Figure(figsize=(width, height), dpi=110, facecolor="white", layout="constrained")
+    figure = blank(width, height)
     figure.suptitle(title, fontsize=10.5, fontweight="bold", color=INK, x=0.01, ha="left")
     axes = figure.subplots(1, 3)
     panels = (
