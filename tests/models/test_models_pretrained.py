@@ -179,6 +179,13 @@ def test_other_weights_than_the_recipe_s_are_refused(weights: Path) -> None:
     assert fingerprint(asked(weights)) != mark
     with pytest.raises(ModelProblem, match="other weights than the recipe asks for"):
         pretrained(asked(weights, histology_fingerprint=mark))
+    # Nor are they taken where a section was described by them before, or where a model is to be marked.
+    section = section_of("one", 0)
+    paired = pipeline.paired_dataset(section, Recipe(genes=asked(weights)))
+    recipe = Recipe(genes=asked(weights, histology_fingerprint=mark), model=Model(name="ridge"))
+    for use in (lambda: pipeline.paired_dataset(section, recipe), lambda: pipeline.train(paired, recipe)):
+        with pytest.raises(ModelProblem, match="other weights than the recipe asks for"):
+            use()
 
 
 def section_of(name: str, seed: int) -> Section:

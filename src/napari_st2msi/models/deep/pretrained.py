@@ -109,12 +109,7 @@ def pretrained(choices: Genes) -> Pretrained:
         See `describe`.
     """
     path = weights_file(choices)
-    expected, own = choices.histology_fingerprint, fingerprint(choices)
-    if expected is not None and own != expected:
-        raise ModelProblem(
-            f"'{path.name}' holds other weights than the recipe asks for: its mark is {own[:12]}…, and that of "
-            f"the recipe {expected[:12]}…. Find the file that the model was trained with."
-        )
+    fingerprint(choices)
     try:
         timm: Any = import_module("timm")
     except ImportError as error:
@@ -176,13 +171,21 @@ def fingerprint(choices: Genes) -> str:
     ------
     FileProblem
         See `weights_file`.
+    ModelProblem
+        It is not the one that the recipe asks for.
     """
-    path = weights_file(choices)
+    path, expected = weights_file(choices), choices.histology_fingerprint
     try:
         facts = path.stat()
-        return _digest(path, facts.st_size, facts.st_mtime_ns)
+        own = _digest(path, facts.st_size, facts.st_mtime_ns)
     except OSError as error:
         raise FileProblem(f"The weights '{path}' cannot be read: {error}") from error
+    if expected is not None and own != expected:
+        raise ModelProblem(
+            f"'{path.name}' holds other weights than the recipe asks for: its mark is {own[:12]}…, and that of "
+            f"the recipe {expected[:12]}…. Find the file that the model was trained with."
+        )
+    return own
 
 
 @lru_cache(maxsize=8)
