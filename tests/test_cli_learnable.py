@@ -42,3 +42,6 @@ def test_bad_input_is_refused_before_any_work(section: Path, tmp_path: Path) -> 
     assert "least_gain" in refused("learnability", section, "--out", out, "--least-gain", "2")
     assert "Adjacent sections" in refused("learnability", section, "--out", out, "--adjacent", "a", "b")
     assert not out.exists()
+    out.write_text("a file")
+    assert "Name a folder" in refused("learnability", section, "--out", out, "--overwrite")
+    assert out.read_text() == "a file"

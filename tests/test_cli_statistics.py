@@ -57,6 +57,8 @@ def test_a_csv_of_ions_in_words(tables: tuple[Path, Path, list[str]], tmp_path: 
     ("given", "words"),
     [
         (("--out", "s.xlsx"), "End it in .csv or .parquet"),
+        (("--out", "no/s.csv"), "There is no folder 'no'"),
+        (("--out", "s.csv", "--local", "x", "--local-out", "l.csv"), "End it in .h5ad"),
         (("--out", "s.csv", "--local", "x"), "Give both, or neither"),
         (("--out", "s.csv", "--local", "x", "--local-out", "l.h5ad"), "There is no ion 'x'"),
         (("--out", "s.csv", "--neighbours", "0"), "equal to 1"),

@@ -25,7 +25,7 @@ def test_yaml_there_and_back() -> None:
     [
         ("genes: {n_topp: 5}", "'genes.n_topp' is not a choice"),
         ("evaluation: {n_folds: 1}", "'evaluation.n_folds' is 1: input should be greater than or equal to 2"),
-        ("model: {alphas: [1]}", "^'model.alphas.1' is missing.$"),
+        ("model: {alphas: [1]}", r"^'model\.alphas\.1' is missing\.$"),
         ("genes: [", "not valid YAML"),
         ("!!python/object/apply:os.system ['true']", "not valid YAML"),
         ("5", "'recipe' is 5"),

@@ -129,7 +129,7 @@ def test_bad_configs_are_refused_in_words(changes: dict[str, Any], words: str) -
 
 
 def test_an_entry_that_is_refused_is_not_said_to_be_missing_as_well() -> None:
-    with pytest.raises(RecipeProblem, match="^'seeds.0' is -1: [^']*$"):
+    with pytest.raises(RecipeProblem, match=r"^'seeds\.0' is -1: [^']*$"):
         tiny(seeds=[-1])
 
 

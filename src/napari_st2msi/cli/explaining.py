@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from napari_st2msi.cli.console import Run, written
+from napari_st2msi.cli.outputs import check_file
 from napari_st2msi.cli.sections import OverwriteOption, open_path
 from napari_st2msi.errors import DataProblem, FileProblem
 from napari_st2msi.io.opening import Opening
@@ -95,7 +96,7 @@ def explain(
 
       napari-st2msi explain transformer section.zarr --ion 798.54 --ion 782.57 --attention --out attention.csv
     """
-    _check_writable(out, overwrite)
+    check_file(out, (".csv",), overwrite=overwrite)
     if (gene or pathway) and len(ion) > 1:
         raise DataProblem("With --gene or --pathway the table has a row a spot, and is of one ion. Give one --ion.")
     if attention and part != "prediction":
@@ -198,9 +199,8 @@ def perturb(
       napari-st2msi perturb model section.zarr --gene Fasn --gene Scd1 --scale 2 --spots region=cortex
       --out change.csv --images images.csv
     """
-    _check_writable(out, overwrite)
-    if images is not None:
-        _check_writable(images, overwrite)
+    for table in (out, images):
+        check_file(table, (".csv",), overwrite=overwrite)
     from napari_st2msi import pipeline
     from napari_st2msi.explain.perturb import Change
 
@@ -366,13 +366,3 @@ def _members(pathway: str | None, file: Path | None, genes: AnnData) -> list[str
     if not own:
         raise DataProblem(f"None of the genes of '{pathway}' is in the data.")
     return own
-
-
-def _check_writable(out: Path, overwrite: bool) -> None:
-    """Refuse before the work what would fail after it."""
-    if out.suffix != ".csv":
-        raise FileProblem(f"'{out}' is to be a table. End it in .csv.")
-    if out.exists() and not overwrite:
-        raise FileProblem(f"'{out}' is already there. Choose another name, or add --overwrite.")
-    if not out.resolve().parent.is_dir():
-        raise FileProblem(f"There is no folder '{out.parent}' to write '{out.name}' into.")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_st2msi.cli.console import Run, written
-from napari_st2msi.cli.learning import check_writable, open_all
+from napari_st2msi.cli.learning import open_all
+from napari_st2msi.cli.outputs import check_folder
 from napari_st2msi.cli.sections import MsiOption, OverwriteOption, PairedArgument
 from napari_st2msi.io.opening import Opening
 from napari_st2msi.recipe import Recipe
@@ -76,7 +77,7 @@ def learnability(
 
     given = {"least_gain": least_gain, "least_share": least_share}
     criteria = Tiers.of(**{name: value for name, value in given.items() if value is not None})
-    check_writable(out, overwrite, out)
+    check_folder(out, overwrite=overwrite)
     sections = open_all(paths, msi, opening, run)
     paired = paired_dataset(sections, recipe, cancelled=run.cancelled)
     with run.progress("Assessing") as progress:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from napari_st2msi.cli.console import Run, written
+from napari_st2msi.cli.outputs import check_file, check_folder
 from napari_st2msi.cli.sections import MsiOption, OverwriteOption, PairedArgument, open_path
 from napari_st2msi.errors import DataProblem, FileProblem
 from napari_st2msi.io.opening import Opening
@@ -76,7 +77,9 @@ def train(
     """
     from napari_st2msi import pipeline
 
-    check_writable(out, overwrite, report, scores)
+    check_folder(out, overwrite=overwrite)
+    check_file(report)
+    check_file(scores, (".csv",))
     sections = open_all(paths, msi, opening, run)
     with run.progress("Gathering spots") as progress:
         paired = pipeline.paired_dataset(sections, recipe, progress=progress, cancelled=run.cancelled)
@@ -229,15 +232,6 @@ def open_all(paths: Sequence[Path], msi: Path | None, opening: Opening, run: Run
     if msi is not None and len(paths) > 1:
         raise DataProblem("--msi names the ions of one table, but several sections were given. Give one of them.")
     return [open_path(path, msi, opening, run) for path in paths]
-
-
-def check_writable(out: Path, overwrite: bool, *files: Path | None) -> None:
-    """Refuse before the work what would fail after it."""
-    if out.exists() and not overwrite:
-        raise FileProblem(f"'{out}' is already there. Choose another name, or add --overwrite.")
-    for file in files:
-        if file is not None and not file.resolve().parent.is_dir():
-            raise FileProblem(f"There is no folder '{file.parent}' to write '{file.name}' into.")
 
 
 def _keep(sections: Sequence[Section], prediction: Any, run: Run) -> list[str]:

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from napari_st2msi.cli.console import Run, written
-from napari_st2msi.cli.learning import check_writable, open_all
+from napari_st2msi.cli.learning import open_all
+from napari_st2msi.cli.outputs import check_file
 from napari_st2msi.cli.sections import MsiOption, OverwriteOption, PairedArgument
 from napari_st2msi.io.opening import Opening
 from napari_st2msi.recipe import Recipe
@@ -49,7 +50,9 @@ def search(
     from napari_st2msi.report.search import history_figure
     from napari_st2msi.report.table import write_whole
 
-    check_writable(out, overwrite, out, history, plot)
+    check_file(out, overwrite=overwrite)
+    for more in (history, plot):
+        check_file(more)
     paired = pipeline.paired_dataset(open_all(paths, msi, opening, run), recipe, cancelled=run.cancelled)
     with run.progress("Searching") as progress:
         found = pipeline.search(paired, recipe, progress=progress, cancelled=run.cancelled)

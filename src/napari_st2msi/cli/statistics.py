@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from napari_st2msi.cli.console import Run, written
-from napari_st2msi.cli.learning import check_writable, open_all
+from napari_st2msi.cli.learning import open_all
+from napari_st2msi.cli.outputs import check_file
 from napari_st2msi.cli.sections import MsiOption, OverwriteOption, PairedArgument
 from napari_st2msi.io.opening import Opening
 from napari_st2msi.recipe import Recipe
@@ -72,13 +73,16 @@ def autocorrelation(
     from napari_st2msi.evaluation.statistics import local_statistics, spatial_statistics
     from napari_st2msi.report.table import write_frame, write_whole
 
-    check_writable(out, overwrite, out, local_out)
-    if out.suffix not in (".csv", ".parquet"):
-        raise FileProblem(f"'{out}' is of no kind that tables are written as. End it in .csv or .parquet.")
+    check_file(out, (".csv", ".parquet"), overwrite=overwrite)
+    check_file(local_out, (".h5ad",), overwrite=overwrite)
     if bool(local) != (local_out is not None):
         raise FileProblem("Local Moran's I needs ions (--local) and a file (--local-out). Give both, or neither.")
     paired = pipeline.paired_dataset(open_all(paths, msi, opening, run), recipe, cancelled=run.cancelled)
     choices: dict[str, Any] = {"n_neighbours": neighbours, "n_permutations": permutations, "seed": seed}
+    maps = None
+    if local and local_out is not None:
+        with run.progress("Local Moran's I") as progress:
+            maps = local_statistics(paired, local, recipe, **choices, progress=progress, cancelled=run.cancelled)
     with run.progress("Comparing neighbours") as progress:
         table = spatial_statistics(
             paired,
@@ -89,10 +93,6 @@ def autocorrelation(
             progress=progress,
             cancelled=run.cancelled,
         )
-    maps = None
-    if local and local_out is not None:
-        with run.progress("Local Moran's I") as progress:
-            maps = local_statistics(paired, local, recipe, **choices, progress=progress, cancelled=run.cancelled)
     write_frame(out, table)
     facts: dict[str, Any] = {"table": str(out), "spots": len(paired)}
     lines: dict[str, Any] = {}
