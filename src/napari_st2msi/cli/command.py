@@ -74,8 +74,8 @@ def command(app: typer.Typer, *homes: str) -> Callable[[Callable[..., None]], Ca
                     )
                 function(**arguments, run=run)
 
-        run_it.__signature__ = inspect.Signature([*own, *added])  # type: ignore[attr-defined]
-        # typer reads the annotations, too, and those of the function are text.
+        # typer asks `inspect` for the signature, and reads the annotations, too: those of the function are text.
+        vars(run_it)["__signature__"] = inspect.Signature([*own, *added])
         run_it.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *added]}
         app.command()(run_it)
         return run_it

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import NoneType
+from types import GenericAlias, NoneType
 from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 import typer
@@ -136,7 +136,7 @@ def _parameter(home: str, name: str, field: FieldInfo, panel: str) -> inspect.Pa
             words["autocompletion"] = lambda: choices
         elif get_origin(kind) is tuple:
             members = get_args(kind)
-            value = list[str] if Ellipsis in members else tuple[(str,) * len(members)]  # type: ignore[misc]
+            value = list[str] if Ellipsis in members else GenericAlias(tuple, (str,) * len(members))
     return inspect.Parameter(
         f"{home}_{name}",
         inspect.Parameter.KEYWORD_ONLY,
