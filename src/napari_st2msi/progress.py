@@ -59,3 +59,7 @@ class Progress:
         """Return the progress of a piece that covers `start` to `stop` of this one."""
         span = self._stop - self._start
         return Progress(self._report, self._start + start * span, self._start + stop * span)
+
+    def named(self, name: str) -> Progress:
+        """Return the same progress, with words before its own that say what the work is of."""
+        return Progress(lambda fraction, message: self(fraction, f"{name}: {message}" if message else name))

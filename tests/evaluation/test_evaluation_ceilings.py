@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -107,7 +105,7 @@ def _by_halves(pixels: NDArray[np.float64], values: NDArray[np.float64]) -> NDAr
     return ceilings(paired, section=Pixels()).table["split_half"].to_numpy()
 
 
-def test_spots_of_one_pixel_say_so(measured: Callable) -> None:
+def test_spots_of_one_pixel_say_so() -> None:
     pixels = grid(12, 100.0)
     values = RNG.lognormal(3, 1, (144, 2))
     paired = paired_of(values, pixels)

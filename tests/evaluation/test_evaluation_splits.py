@@ -197,9 +197,11 @@ def test_groups_that_touch_in_a_section_get_the_buffer_of_blocks():
     assert nearest(data, wide.folds[0]) == 500
     with pytest.raises(RecipeProblem, match=r"buffer of 9,000 µm around each 'region' leaves no spot"):
         make_splits(data, recipe(**held, buffer_um=9000))
+    assert not found.facts["whole_sections"]
     # Whole sections, and donors of several, touch no other.
     for group in ("section", "donor"):
         apart = make_splits(data, recipe(protocol="leave_group_out", group=group, buffer_um=9000))
+        assert apart.facts["whole_sections"]
         assert "buffer_um" not in apart.facts
         assert all(len(fold.train) + len(fold.test) == len(data) for fold in apart.folds)
 

@@ -124,10 +124,9 @@ def test_what_was_done_is_said_exactly(page: str, evaluation: Evaluation) -> Non
 
 
 def test_groups_within_a_section_are_said_to_have_neighbours(evaluation: Evaluation) -> None:
-    alike = {name: fact for name, fact in evaluation.protocol.items() if name not in ("block_um", "buffer_um")}
-    group = {**alike, "protocol": "leave_group_out", "group": "region"}
-    for facts, alone in ((group, True), (group | {"buffer_um": 150.0}, False)):
-        grouped = replace(evaluation, protocol=facts)
+    group = {**evaluation.protocol, "protocol": "leave_group_out", "group": "region"}
+    for alone in (True, False):
+        grouped = replace(evaluation, protocol=group | {"whole_sections": alone})
         said = dict(methods(grouped, None))["Baselines without genes"]
         assert ("has no neighbours in training" in said) == alone
         assert "Gain: R² above the best" in said

@@ -1,5 +1,7 @@
 """Intervals of a trained model: from the evaluation where it fits, else from fits of their own, else a reason."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from napari_st2msi.models.registry import model_names
 from napari_st2msi.progress import Cancelled
 from napari_st2msi.recipe import Recipe
 from napari_st2msi.report.words import prediction_notes
-from napari_st2msi.training.card import card
+from napari_st2msi.training.card import card, limits
 from napari_st2msi.training.fit import fit_model
 from napari_st2msi.training.folder import CARD, load
 from napari_st2msi.training.intervals import must_fit
@@ -73,6 +75,12 @@ def test_blocks_of_three_sections_say_nothing_of_a_fourth():
     assert set(held_out.regions.part) == {"all", "fold", "section", "quarter"}
     groups = recipe(evaluation={"protocol": "leave_group_out"})
     assert not must_fit(cross_validate(data, groups), data, groups)
+    # Regions of sections are no sections, of which there are three here; of one, they are what blocks are.
+    for each, refit in ((data, True), (planted(n_side=12), False)):
+        for table in (each.genes, each.ions):
+            table.obs["region"] = np.where(each.xy[:, 0] < np.median(each.xy[:, 0]), "left", "right")
+        regions = recipe(evaluation={"protocol": "leave_group_out", "group": "region"})
+        assert must_fit(cross_validate(each, regions), each, regions) == refit
 
 
 def test_an_evaluation_of_something_else_is_not_taken(evaluation):
@@ -110,8 +118,15 @@ def test_kept_in_the_folder_with_a_card(evaluation, tmp_path):
     np.testing.assert_array_equal(a.obs["novelty"], b.obs["novelty"])
     text = (folder / CARD).read_text(encoding="utf-8")
     assert text == card(again)
-    for words in ("one section", "blocks of the same sections", "m/z 100.0000", "values within", "Diagnosis"):
+    for words in ("one section", "parts of the same sections", "m/z 100.0000", "values within", "Diagnosis"):
         assert words in text
+
+
+@pytest.mark.parametrize(("whole", "said"), [(True, False), (False, True)])
+def test_a_card_says_whether_skill_was_measured_on_another_section(whole, said):
+    held_out = {"protocol": {"protocol": "leave_group_out", "whole_sections": whole}}
+    model = SimpleNamespace(sections=dict.fromkeys("abc", 9), summary=held_out, recipe=Recipe())
+    assert any("other parts of the same sections" in line for line in limits(model)) == said
 
 
 def test_names_in_a_card_are_text():

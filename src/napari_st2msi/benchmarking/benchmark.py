@@ -181,7 +181,7 @@ def _run_all(
     else:
         for each in todo:
             check(cancelled)
-            own = _named(progress, n_done / n_all, (n_done + 1) / n_all, each.combination.in_words())
+            own = progress.part(n_done / n_all, (n_done + 1) / n_all).named(each.combination.in_words())
             ended(each, run_one(each, out, shelf, plan.config.threads, progress=own, cancelled=cancelled))
 
 
@@ -197,8 +197,3 @@ def _waiting(plan: Plan, out: Path) -> list[Planned]:
             outcome_file(out, each.combination.id).unlink(missing_ok=True)
             todo.setdefault(each.key, each)
     return list(todo.values())
-
-
-def _named(progress: Progress, start: float, stop: float, name: str) -> Progress:
-    whole = progress.part(start, stop)
-    return Progress(lambda fraction, message: whole(fraction, f"{name}: {message}" if message else name))

@@ -192,8 +192,8 @@ def _part(progress: Progress, fold: int, n_folds: int, step: int, n_steps: int, 
     shares = np.array([6.0, *[1.0] * (n_steps - 1)])
     edges = np.append(0.0, np.cumsum(shares) / shares.sum())
     start, stop = edges[step], edges[step + 1]
-    whole = progress.part((fold + start) / n_folds, (fold + stop) / n_folds)
-    return Progress(lambda fraction, message: whole(fraction, f"{name} ({fold + 1} of {n_folds}): {message}"))
+    part = progress.part((fold + start) / n_folds, (fold + stop) / n_folds)
+    return part.named(f"{name} ({fold + 1} of {n_folds})")
 
 
 def _same_in_a_fold(values: NDArray[np.floating], splits: Splits, names: pd.Index) -> str:

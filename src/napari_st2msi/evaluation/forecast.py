@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from napari_st2msi.evaluation.metrics import pearson, spearman
+
 #: Folds of ions, and the least number of ions from which anything is said.
 FOLDS, LEAST_IONS = 5, 20
 #: How sure intervals for new ions are.
@@ -108,7 +110,7 @@ def forecast(properties: pd.DataFrame, outcome: pd.Series, *, seed: int = 0) -> 
     return Forecast(
         pd.Series(predicted, index=goal.index).reindex(outcome.index),
         float(1 - error.sum() / total),
-        _rank_correlation(y, predicted),
+        float(spearman(y[:, None], predicted[:, None])[0]),
         pd.Series((lost.sum(axis=1) - error.sum()) / total, index=properties.columns),
         _half_width(off),
         float(np.concatenate(inside).mean()),
@@ -225,12 +227,4 @@ def _left(values: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[n
 
 
 def _correlation(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    power = float((one**2).sum() * (other**2).sum())
-    return float(one @ other / np.sqrt(power)) if power > 0 else float("nan")
-
-
-def _rank_correlation(one: NDArray[np.floating], other: NDArray[np.floating]) -> float:
-    from scipy.stats import rankdata
-
-    a, b = rankdata(one), rankdata(other)
-    return _correlation(a - a.mean(), b - b.mean())
+    return float(pearson(one[:, None], other[:, None])[0])

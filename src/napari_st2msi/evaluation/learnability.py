@@ -291,13 +291,13 @@ def learnability(
         check(cancelled)
         part = progress.part(0.1 + 0.85 * number / len(names), 0.1 + 0.85 * (number + 1) / len(names))
         if name not in found:
-            whole = _named(part.part(0.0, 0.9), name)
+            whole = part.part(0.0, 0.9).named(name)
             found[name] = cross_validate(paired, asked[name], progress=whole, cancelled=cancelled)
         beyond[name] = skill_significance(
             found[name].prediction,
             n_surrogates=_SURROGATES,
             known=patterns,
-            progress=_named(part.part(0.9, 1.0), name),
+            progress=part.part(0.9, 1.0).named(name),
             cancelled=cancelled,
         )
     check(cancelled)
@@ -317,10 +317,6 @@ def learnability(
         limits.notes,
         found,
     )
-
-
-def _named(progress: Progress, name: str) -> Progress:
-    return Progress(lambda fraction, message: progress(fraction, f"{name}: {message}"))
 
 
 def _check(found: Mapping[str, Evaluation], covered: PairedDataset, recipe: Recipe, to_do: Sequence[str]) -> None:

@@ -191,7 +191,7 @@ class _Run:
         try:
             for number, fold in enumerate(self._folds):
                 part = progress.part(number / len(self._folds), (number + 1) / len(self._folds))
-                learnable &= self._fit(recipe, fold, tally, _named(part, known))
+                learnable &= self._fit(recipe, fold, tally, part.named(known))
                 folds, score = number + 1, _mean(tally.result()["r2"].to_numpy()[learnable])
                 trial.report(score, number)
                 if folds < len(self._folds) and trial.should_prune():
@@ -277,7 +277,3 @@ def _propose(trial: Any, settings: list[Setting], recipe: Recipe) -> dict[str, A
 def _mean(r2: Any) -> float:
     known = r2[np.isfinite(r2)]
     return float(np.maximum(known, _WORST).mean()) if len(known) else float("nan")
-
-
-def _named(progress: Progress, name: str) -> Progress:
-    return Progress(lambda fraction, message: progress(fraction, f"{name}: {message}"))

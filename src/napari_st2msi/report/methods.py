@@ -193,8 +193,8 @@ def _protocol(evaluation: Evaluation) -> str:
 
 def _baselines(evaluation: Evaluation) -> str:
     alone = (
-        " A held-out group has no neighbours in training, so nearest neighbours fall back to the mean."
-        if evaluation.protocol["protocol"] == "leave_group_out" and "buffer_um" not in evaluation.protocol
+        " A held-out section has no neighbours in training, so nearest neighbours fall back to the mean."
+        if evaluation.protocol["whole_sections"]
         else ""
     )
     return (

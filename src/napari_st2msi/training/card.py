@@ -68,13 +68,14 @@ def limits(model: Any) -> list[str]:
             "and skill may be gone. "
             "Train on three sections or more, and hold sections out."
         )
-    protocol = (model.summary or {}).get("protocol", {}).get("protocol")
+    held_out = (model.summary or {}).get("protocol", {})
+    protocol = held_out.get("protocol")
     if protocol is None:
         lines.append("Its skill was not measured. Do not rely on any of its images before it is.")
     elif protocol in ("random", "half"):
         lines.append("Its skill was measured on random spots, which flatters: real skill is lower.")
-    elif protocol != "leave_group_out":
-        lines.append("Its skill was measured on other blocks of the same sections, not on another section.")
+    elif not held_out["whole_sections"]:
+        lines.append("Its skill was measured on other parts of the same sections, not on another section.")
     lines += [
         "Other tissues, species, stages or treatments than in training, other chemistry of capture or other panels of "
         "genes: nothing is known there.",

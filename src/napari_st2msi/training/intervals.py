@@ -39,7 +39,7 @@ def calibrate(
     """Return intervals for new spots, or the reason why there are none.
 
     Errors on the held-out spots of the evaluation are taken where it held out what a new prediction will
-    meet: whole groups, or, with fewer than three sections, blocks of tissue. Otherwise the model is fitted
+    meet: whole sections, or, with fewer than three of them, parts of them. Otherwise the model is fitted
     again, on all sections but some or, with fewer than three, outside blocks.
 
     Parameters
@@ -68,7 +68,7 @@ def calibrate(
         train, held = paired.select(fold.fit), paired.select(fold.held)
         scale = IonScale(recipe.ions).fit(train.ions)
         learnable &= scale.learnable_
-        part = _named(progress.part(number / len(folds), (number + 1) / len(folds)), name)
+        part = progress.part(number / len(folds), (number + 1) / len(folds)).named(name)
         try:
             fitted = build(recipe).fit(train, context=context, progress=part, cancelled=cancelled)
         except ModelProblem as error:
@@ -105,9 +105,5 @@ def must_fit(evaluation: Evaluation | None, paired: PairedDataset, recipe: Recip
         and (evaluation.intervals is None or evaluation.intervals.level == recipe.intervals.level)
     )
     few = len(np.unique(paired.sections)) < SECTIONS
-    protocol = evaluation.protocol["protocol"]
-    return not (same and (protocol == "leave_group_out" or (protocol == "blocks" and few)))
-
-
-def _named(progress: Progress, name: str) -> Progress:
-    return Progress(lambda fraction, message: progress(fraction, f"{name}: {message}"))
+    parts = few and evaluation.protocol["protocol"] in ("blocks", "leave_group_out")
+    return not (same and (parts or evaluation.protocol["whole_sections"]))

@@ -56,7 +56,8 @@ class Splits:
     facts
         Plain values: `protocol`, `n_folds`, `note` (how it was done, in words), and what goes with the protocol:
         `block_um`, `buffer_um`, `range_um` (where ions have one), `group`, `distance_um`, `reached_um` (in the end);
-        `n_sharing`, the training spots left out for a common pixel, the mean over folds.
+        `n_sharing`, the training spots left out for a common pixel, the mean over folds; `whole_sections`, whether
+        nothing of a held-out spot's section trains.
     """
 
     folds: list[Fold]
@@ -108,6 +109,8 @@ def make_splits(paired: PairedDataset, recipe: Recipe, *, context: AnnData | Non
         folds.append(Fold(name, apart, test))
     facts = {"protocol": recipe.evaluation.protocol, "n_folds": len(folds), **facts}
     facts["n_sharing"] = float(np.mean(n_sharing))
+    seen = [np.isin(paired.sections[each.train], paired.sections[each.test]).any() for each in folds]
+    facts["whole_sections"] = not any(seen)
     if facts["n_sharing"] > 0:
         facts["note"] += (
             f" Training spots that share an MSI pixel with a held-out one were left out: {facts['n_sharing']:,.0f} a "

@@ -1,0 +1,38 @@
+"""Ways of holding out by their names."""
+
+from __future__ import annotations
+
+import pytest
+
+from napari_st2msi.errors import RecipeProblem
+from napari_st2msi.evaluation.protocols import STRICTEST, held_out_by, short_name, strictest
+from napari_st2msi.recipe import Recipe
+
+
+def test_every_protocol_of_a_recipe_has_a_rank() -> None:
+    known = Recipe().evaluation.model_json_schema()["properties"]["protocol"]["enum"]
+    assert sorted(STRICTEST) == sorted(known)
+    assert strictest({"one": "random", "two": "knndm", "three": "blocks", "four": "knndm"}) == "two"
+
+
+@pytest.mark.parametrize(
+    ("name", "protocol", "group", "short"),
+    [
+        ("blocks", "blocks", "section", "blocks"),
+        ("leave_group_out", "leave_group_out", "section", "leave_group_out"),
+        ("leave_group_out:donor", "leave_group_out", "donor", "leave_donor"),
+    ],
+)
+def test_names_say_what_is_held_out(name: str, protocol: str, group: str, short: str) -> None:
+    recipe = Recipe.model_validate({"evaluation": {"n_folds": 3}})
+    chosen = held_out_by(recipe, name).evaluation
+    assert (chosen.protocol, chosen.group, chosen.n_folds) == (protocol, group, 3)
+    assert short_name(name) == short
+    assert recipe.evaluation.protocol == "blocks"
+
+
+@pytest.mark.parametrize("name", ["block", "random:donor", "leave_donor", ""])
+def test_other_names_are_refused(name: str) -> None:
+    with pytest.raises(RecipeProblem, match=f"no protocol '{name}'"):
+        held_out_by(Recipe(), name)
+    assert short_name(name) == name
