@@ -70,7 +70,7 @@ def test_criteria_move_tiers() -> None:
     assert judge(Tiers(least_structure=0.7), **NO_GAIN)[1] == "noisy"
     with pytest.raises(RecipeProblem, match="least_share"):
         Tiers.of(least_share=2)
-    with pytest.raises(RecipeProblem, match="not a choice"):
+    with pytest.raises(RecipeProblem, match="'gain' is not a choice of the tiers"):
         Tiers.of(gain=0.1)
 
 

@@ -144,7 +144,7 @@ def _behind(best: Evaluation, other: Evaluation, common: pd.Index) -> tuple[floa
     """Return by how much the median R² of another is lower, with its 95 % interval of the paired block bootstrap."""
     try:
         found = compare({"best": _only(best, common), "other": _only(other, common)})
-    except DataProblem:  # not a single ion that both learned
+    except DataProblem:  # not a single ion that both learned, or a wider buffer around what looks farther
         return float("nan"), float("nan"), float("nan")
     row = found[found["ion"] == ALL_IONS].iloc[0]
     return float(row["difference"]), float(row["lower"]), float(row["upper"])

@@ -75,7 +75,7 @@ class Tiers(Choices):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise RecipeProblem(explain(error)) from error
+            raise RecipeProblem(explain(error, "tiers")) from error
 
 
 def tiers(table: pd.DataFrame, criteria: Tiers | None = None) -> pd.DataFrame:
