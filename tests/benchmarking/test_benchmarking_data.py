@@ -3,8 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy.sparse import csr_matrix
 
+from napari_st2msi.benchmarking.combinations import combinations
 from napari_st2msi.benchmarking.data import Shelf, content
 from napari_st2msi.benchmarking.plan import make_plan
 from napari_st2msi.errors import DataProblem
@@ -43,6 +45,22 @@ def test_histology_of_simulated_sections_is_seen() -> None:
     (planned,) = make_plan(config).planned
     spots, _ = Shelf(config).get(planned.combination)
     assert np.isfinite(spots.genes.obsm["histology"]).any()
+
+
+def test_histology_is_described_on_as_many_threads_as_models_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(
+        "napari_st2msi.pairing.histology.describe_spots", lambda *_, **__: seen.append(torch.get_num_threads())
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        config = tiny(features=[{"name": "learned", "genes": {"histology": "learned"}}], models=["ridge"], threads=1)
+        Shelf(config).get(combinations(config)[0])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert seen == [1]
 
 
 def test_spots_without_histology_are_refused_before_any_work() -> None:

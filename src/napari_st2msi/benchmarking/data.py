@@ -12,6 +12,7 @@ import numpy as np
 from napari_st2msi.benchmarking.combinations import Combination
 from napari_st2msi.benchmarking.config import Config, Data
 from napari_st2msi.benchmarking.files import located
+from napari_st2msi.benchmarking.threads import capped
 from napari_st2msi.errors import St2msiError
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.progress import Progress, check, never
@@ -59,7 +60,8 @@ class Shelf:
         if self._last is None or self._last[0] != mark:
             check(cancelled)
             try:
-                paired = self._open(wanted, progress, cancelled)
+                with capped(self._config.threads, wanted.recipe):
+                    paired = self._open(wanted, progress, cancelled)
             except St2msiError as error:
                 raise type(error)(f"Data '{wanted.data}': {error}") from error
             self._last = mark, paired, content(paired)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+from napari_st2msi.benchmarking.threads import threads_of_libraries
 from napari_st2msi.progress import Cancelled
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from napari_st2msi.benchmarking.run import Outcome
 
 _ENDED = "Its process was ended by the system, probably for want of memory. Run fewer at once, or on a larger computer."
-_LIBRARIES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _LOOK = 0.2  # seconds between looks at whether the user stopped it
 
 # What a process of the pool holds: set once by `_start`.
@@ -105,24 +104,6 @@ def _ended(planned: Planned, out: Path) -> Outcome:
     outcome = Outcome(planned.combination.id, planned.key, FAILED, _ENDED)
     write_outcome(out, outcome)
     return outcome
-
-
-@contextmanager
-def threads_of_libraries(threads: int) -> Iterator[None]:
-    """Let processes that start meanwhile find how many threads they may take.
-
-    Libraries look when they are loaded, and keep what they found.
-    """
-    before = {name: os.environ.get(name) for name in _LIBRARIES}
-    os.environ.update(dict.fromkeys(_LIBRARIES, str(threads)))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def _start(config: Config, out: str, stop: Any) -> None:

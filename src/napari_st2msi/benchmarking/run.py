@@ -6,17 +6,16 @@ import json
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from napari_st2msi.benchmarking.data import Shelf
 from napari_st2msi.benchmarking.plan import Planned
 from napari_st2msi.benchmarking.store import is_written, write_evaluation
+from napari_st2msi.benchmarking.threads import capped
 from napari_st2msi.errors import FileProblem, RecipeProblem, St2msiError
 from napari_st2msi.progress import Cancelled, Progress, never
-from napari_st2msi.recipe import Recipe
 from napari_st2msi.recipe.networks import trains_networks
 
 _RESULTS, _RUNS, _PARTIAL = "results", "runs", "partial"
@@ -175,17 +174,3 @@ def _evaluate(
     seconds = round(time.perf_counter() - start, 3)
     write_evaluation(result_folder(out, planned.key), evaluation, seconds=seconds, threads=threads)
     shutil.rmtree(partial, ignore_errors=True)
-
-
-@contextmanager
-def capped(threads: int, recipe: Recipe) -> Iterator[None]:
-    """Compute on so many threads, linear algebra and torch alike, so that numbers are the same wherever it runs."""
-    from threadpoolctl import threadpool_limits
-
-    of_torch: AbstractContextManager[None] = nullcontext()
-    if trains_networks(recipe.model) or recipe.genes.histology in ("learned", "timm"):
-        from napari_st2msi.models.deep.device import threads as threads_of_torch
-
-        of_torch = threads_of_torch(threads)
-    with threadpool_limits(limits=threads), of_torch:
-        yield
