@@ -12,6 +12,7 @@ from napari_st2msi.errors import DataProblem, ModelProblem
 from napari_st2msi.features.design import Design
 from napari_st2msi.features.histology import HISTOLOGY, SIDE
 from napari_st2msi.models.deep import encoding
+from napari_st2msi.models.deep.following import Told, following
 from napari_st2msi.models.inner import block_folds
 from napari_st2msi.models.inputs import inputs_of
 from napari_st2msi.models.registry import build
@@ -126,6 +127,14 @@ def test_patches_that_are_all_the_same_say_nothing_and_break_nothing() -> None:
     design = Design(SEEN)
     inputs_of(design, paired, ions_of(paired))
     np.testing.assert_allclose(design.transform(paired.genes)[:, design.bands[HISTOLOGY]], 0, atol=1e-3)
+
+
+def test_its_epochs_are_told_as_its_own() -> None:
+    told: list[Told] = []
+    with following(told=told.append):
+        inputs_of(Design(SEEN), stained(), ions_of(stained()))
+    assert [each.epoch.number for each in told] == [1, 2]
+    assert {each.what for each in told} == {"encoder of histology"}
 
 
 def test_the_seed_decides() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -265,10 +266,10 @@ def _train(
 ) -> nn.Module:
     import torch
 
-    from napari_st2msi.models.deep.following import Told, followed
+    from napari_st2msi.models.deep.following import followed
     from napari_st2msi.models.deep.loop import Schedule, seeded, train
 
-    choices, watch, of = task.networks, followed(), len(task.ensemble)
+    choices, watch = task.networks, followed()
     features = networks.scaled(task.inputs.features if fold.features is None else fold.features)
     data = {
         name: torch.from_numpy(np.asarray(array, dtype=np.float32))
@@ -293,7 +294,7 @@ def _train(
             threads=1,
         ),
         checkpoints=watch.checkpoints,
-        told=None if (tell := watch.told) is None else lambda epoch: tell(Told(number, of, epoch)),
+        told=partial(watch.tell, number, len(task.ensemble)),
         progress=progress,
         cancelled=lambda: task.cancelled() or watch.enough(),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -86,6 +87,7 @@ def learn_encoder(
             threads=1,
         ),
         checkpoints=watch.checkpoints,
+        told=partial(watch.tell, 1, 1, what="encoder of histology"),
         cancelled=lambda: cancelled() or watch.enough(),
     )
     check(cancelled)

@@ -29,11 +29,14 @@ class Told:
         Number of the network, from 1, and how many are averaged.
     epoch
         Its losses.
+    what
+        What the network is, in words.
     """
 
     network: int
     networks: int
     epoch: Epoch
+    what: str = "network"
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,11 @@ class Following:
     checkpoints: Path | None = None
     told: Callable[[Told], None] | None = None
     enough: Callable[[], bool] = never
+
+    def tell(self, network: int, networks: int, epoch: Epoch, what: str = "network") -> None:
+        """Tell of an epoch whoever wants to know; see `Told`."""
+        if self.told is not None:
+            self.told(Told(network, networks, epoch, what))
 
 
 _NOTHING = Following()

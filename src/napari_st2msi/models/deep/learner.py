@@ -15,7 +15,7 @@ from scipy.special import expit
 from napari_st2msi.errors import ModelProblem
 from napari_st2msi.features.spatial import section_of
 from napari_st2msi.models.arrays import part, prefixed
-from napari_st2msi.models.deep.following import Following, Told, followed
+from napari_st2msi.models.deep.following import followed
 from napari_st2msi.models.inner import InnerFold
 from napari_st2msi.models.inputs import Inputs
 from napari_st2msi.models.learner import Estimates, Learner, pieces
@@ -217,7 +217,7 @@ class NetworkLearner(Learner):
                     threads=self.threads,
                 ),
                 checkpoints=watch.checkpoints,
-                told=partial(_tell, watch, number, len(folds)),
+                told=partial(watch.tell, number, len(folds)),
                 progress=progress.part((number - 1) / len(folds), number / len(folds)),
                 cancelled=lambda: cancelled() or watch.enough(),
             )
@@ -384,11 +384,6 @@ def weights(features: NDArray[np.floating], bands: Mapping[str, slice]) -> NDArr
         weight[columns] = spread[columns] / max(spread[columns].max(initial=0.0), _TINY)
     total = float((weight**2 * spread**2).sum())
     return weight * np.sqrt(np.sqrt(len(weight)) / max(total, _TINY))
-
-
-def _tell(watch: Following, number: int, of: int, epoch: Epoch) -> None:
-    if watch.told is not None:
-        watch.told(Told(number, of, epoch))
 
 
 def _tensor(array: Any) -> torch.Tensor:

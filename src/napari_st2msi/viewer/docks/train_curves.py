@@ -88,8 +88,9 @@ class LossCurve(LiveCurve):
             return
         best = min(range(len(self._held)), key=self._held.__getitem__)
         training, validation = self._colours
+        of = f" {self._told.network} of {self._told.networks}" if self._told.networks > 1 else ""
         self.label.setText(
-            f"Network {self._told.network} of {self._told.networks} · epoch {self._told.epoch.number} · "
+            f"{self._told.what.capitalize()}{of} · epoch {self._told.epoch.number} · "
             f'<span style="color:{training}">■</span> training {self._told.epoch.training:.3f} · '
             f'<span style="color:{validation}">■</span> validation {self._held[-1]:.3f}, '
             f"best {self._held[best]:.3f} in epoch {best + 1}"
