@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_st2msi.features.picture import glass, pieces, three, view_of
 from napari_st2msi.progress import Progress, check, never
+from napari_st2msi.shapes import map_points
 
 #: What clear glass is in a patch; brighter values are few and cut at 255.
 GLASS = 250
@@ -73,7 +74,7 @@ def patches(
         for start in range(0, len(spots), _SPOTS):
             check(cancelled)
             some = spots[start : start + _SPOTS]
-            where = (xy[some][:, None] + steps) @ back[:2, :2].T + back[:2, 2]
+            where = map_points(back, xy[some][:, None] + steps)
             column, row = np.floor(where + 1.5 - (columns.start, rows.start)).astype(np.int64).transpose(2, 0, 1)
             row, column = np.clip(row, 0, piece.shape[0] - 1), np.clip(column, 0, piece.shape[1] - 1)
             yield some, piece[row, column].reshape(-1, side, side, 3)

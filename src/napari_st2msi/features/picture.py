@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_st2msi.shapes import map_points
+
 # Pixels of the picture along the side of a piece that is read at once; pixels to learn the colour of clear glass from.
 _PIECE, _GLASS = 2048, 10**6
 
@@ -38,7 +40,7 @@ class View(NamedTuple):
     def pixels(self, xy: NDArray[np.floating]) -> NDArray[np.int64]:
         """Return (n, 2) row and column of places in µm, −1 beside the picture."""
         back = np.linalg.inv(self.to_um)
-        columns, rows = np.floor(xy @ back[:2, :2].T + back[:2, 2] + 0.5).astype(np.int64).T
+        columns, rows = np.floor(map_points(back, xy) + 0.5).astype(np.int64).T
         inside = (rows >= 0) & (columns >= 0) & (rows < self.shape[0]) & (columns < self.shape[1])
         return np.where(inside[:, None], np.column_stack([rows, columns]), -1)
 

@@ -19,7 +19,7 @@ from napari_st2msi.progress import Progress, check, never
 from napari_st2msi.recipe import Pairing
 from napari_st2msi.roles import PAIRED_TABLE, table_regions
 from napari_st2msi.section import CONFIDENCE, EXPECTED_ERROR, MSI_SYSTEM, Section
-from napari_st2msi.shapes import Outlines, squares
+from napari_st2msi.shapes import Outlines, map_points, squares
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -265,7 +265,7 @@ def _pixel_outlines(section: Section) -> tuple[Outlines, tuple[str, ...]]:
     note = f"The MSI pixels have no outlines; they were taken as {width:g} × {height:g} µm."
     if section.warped_element is not None:  # registration gave them outlines in the same way
         return section.pixels(), (note,)
-    corners = squares(own.centres, side) @ matrix[:2, :2].T + matrix[:2, 2]
+    corners = map_points(matrix, squares(own.centres, side))
     return Outlines(section.msi_xy_in_st, corners=corners), (note,)
 
 

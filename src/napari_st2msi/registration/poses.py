@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from napari_st2msi.errors import GeometryProblem
 from napari_st2msi.progress import Progress, check, never
 from napari_st2msi.registration.sides import FixedSide, MovingSide
+from napari_st2msi.shapes import map_points
 
 #: Lengths of the MSI are multiplied by these: what "µm" means may differ, and tissue shrinks.
 SCALES = (0.8, 0.9, 1.0, 1.12, 1.25)
@@ -106,7 +107,7 @@ def distinct(poses: Sequence[Pose], xy: Array, apart_um: float, most: int) -> li
     """
     kept: list[tuple[Pose, Array]] = []
     for pose in poses:
-        here = xy @ pose.matrix[:2, :2].T + pose.matrix[:2, 2]
+        here = map_points(pose.matrix, xy)
         if all(np.hypot(*(here - there).T).mean() > apart_um for _, there in kept):
             kept.append((pose, here))
             if len(kept) == most:
@@ -190,13 +191,13 @@ class _Field:
             linear = linear @ np.diag([-1.0, 1.0])
         height, width = self.measured.shape
         corners = np.array([[0, 0], [width - 1, 0], [0, height - 1], [width - 1, height - 1]], dtype=float)
-        corners = (corners @ self.to_um[:2, :2].T + self.to_um[:2, 2]) @ linear.T
+        corners = map_points(self.to_um, corners) @ linear.T
         first = corners.min(axis=0)
         columns, rows = np.ceil((corners.max(axis=0) - first) / self.cell).astype(int) + 1
         row, column = np.mgrid[:rows, :columns]
         turned = first + self.cell * np.column_stack([column.ravel(), row.ravel()])
         back = np.linalg.inv(self.to_um)
-        pixel = turned @ np.linalg.inv(linear).T @ back[:2, :2].T + back[:2, 2]
+        pixel = map_points(back, turned @ np.linalg.inv(linear).T)
         at = [pixel[:, 1], pixel[:, 0]]
 
         def look(image: Array, order: int = 1) -> Array:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import GeometryProblem
+from napari_st2msi.features.blocks import squares
 from napari_st2msi.grid import Grid
 from napari_st2msi.shapes import Outlines
 
@@ -85,8 +86,7 @@ def neighbour_distance(xy: NDArray[np.floating]) -> float:
 
 def binned(xy: NDArray[np.floating], side: float) -> NDArray[np.int64]:
     """Return (n,) which square of a given side each of (n, 2) points lies in, counted over those that are not empty."""
-    square = np.floor((xy - xy.min(axis=0)) / side).astype(np.int64)
-    return np.asarray(np.unique(square, axis=0, return_inverse=True)[1], dtype=np.int64).ravel()
+    return squares(np.asarray(xy, dtype=np.float64), np.zeros(len(xy)), side)
 
 
 def bin_means(values: NDArray[np.floating], square: NDArray[np.int64]) -> NDArray[np.float64]:

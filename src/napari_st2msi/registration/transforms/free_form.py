@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_st2msi.errors import FileProblem, RecipeProblem
 from napari_st2msi.registration.transforms.base import Transform, newton_inverse, numbers
+from napari_st2msi.shapes import map_points
 
 #: Points that are mapped at once: their sixteen weights stay in the cache.
 _ROWS = 20_000
@@ -57,7 +58,7 @@ class FreeForm(Transform):
         back = np.linalg.inv(self.affine)
         # Where the displacement is gentle this alone comes near; Newton goes the rest of the way.
         straight = xy - self.displacement(xy - self.displacement(xy))
-        return newton_inverse(self, xy, straight @ back[:2, :2].T + back[:2, 2])
+        return newton_inverse(self, xy, map_points(back, straight))
 
     def jacobian(self, xy: NDArray[np.floating]) -> NDArray[np.float64]:
         """Return (n, 2, 2): the derivative of `forward`."""
@@ -99,7 +100,7 @@ class FreeForm(Transform):
         )
 
     def _straight(self, xy: NDArray[np.floating]) -> NDArray[np.float64]:
-        return np.asarray(xy @ self.affine[:2, :2].T + self.affine[:2, 2], dtype=np.float64)
+        return map_points(self.affine, xy)
 
     def _blend(self, points: NDArray[np.float64], *, gradient: bool) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the (n, 2) displacement, and its (n, 2, 2) gradient if wanted, at points of the fixed side."""
