@@ -29,17 +29,18 @@ class Evaluation(Choices):
     )
     blocks_by: Literal["tissue", "variogram"] = Field(
         "tissue",
-        title="Blocks by",
-        description="tissue: sides of an eighth of the tissue, a narrow buffer; variogram: sides and buffer as wide as "
-        "ions resemble themselves, with what features and pixels reach, as far as enough spots are left to train.",
+        title="Sizes by",
+        description="Blocks and buffers. tissue: sides of an eighth of the tissue, a buffer of 1.5 spot pitches; "
+        "variogram: both as wide as ions resemble themselves, with what features and pixels reach, as far as enough "
+        "spots are left to train.",
     )
-    block_um: float | None = Field(None, gt=0, title="Block side (µm)", description="Empty: as 'Blocks by' says.")
+    block_um: float | None = Field(None, gt=0, title="Block side (µm)", description="Empty: as 'Sizes by' says.")
     buffer_um: float | None = Field(
         None,
         ge=0,
         title="Buffer (µm)",
         description="For 'blocks', 'tissue_halves' and groups within a section: training spots nearer than this to a "
-        "held-out spot are left out. Empty: 1.5 spot pitches, or by the variogram.",
+        "held-out spot are left out. Empty: as 'Sizes by' says.",
     )
     distance_um: float | None = Field(
         None,
