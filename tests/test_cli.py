@@ -10,15 +10,19 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import typer
 
 import napari_st2msi as st2msi
 from command_line import refused, result, run
+from napari_st2msi.cli.app import app
 
-COMMANDS = ("demo", "info", "convert", "register", "pair", "search", "train", "predict", "explain", "perturb", "view")
+_PROGRAM: Any = typer.main.get_command(app)
+COMMANDS = tuple(_PROGRAM.commands)
 # Small enough to be quick, and still something to learn.
 QUICK = ["--n-folds", "2", "--n-alphas", "4"]
 
