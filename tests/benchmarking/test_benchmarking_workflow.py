@@ -14,12 +14,12 @@ from napari_st2msi.benchmarking.benchmark import Benchmark
 from tiny_benchmark import tables_of
 
 WORKFLOW = Path(__file__).resolve().parents[2] / "workflow"
+PROGRAM = Path(sys.executable).with_name("napari-st2msi")
 
 
 def snakemake(
-    *arguments: object, config: Path, out: Path, env: dict[str, str] | None = None
+    *arguments: object, config: Path, out: Path, program: Path = PROGRAM, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    program = Path(sys.executable).with_name("napari-st2msi")
     command = [sys.executable, "-m", "snakemake", "--snakefile", WORKFLOW / "Snakefile", "--directory", out.parent]
     command += [*arguments, "--config", f"benchmark={config}", f"out={out}", f"program={program}"]
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, env=env)
@@ -62,6 +62,24 @@ def test_every_file_that_counts_is_an_input(config: Path, tmp_path: Path) -> Non
         if line.strip().startswith("input:") and "he.tif" in line
     }
     assert all(str(tmp_path / name) in line for name in ("tiny.yaml", "a.zarr", "mz.csv", "genes.txt"))
+
+
+def test_a_change_deep_inside_a_folder_makes_the_plan_anew(config: Path, tmp_path: Path) -> None:
+    deep = tmp_path / "a.zarr" / "tables" / "st" / "zarr.json"
+    deep.parent.mkdir(parents=True)
+    deep.write_text("before")
+    config.write_text("data: [a.zarr]\nmodels: [ridge]\nprotocols: [random]\n")
+    plans = tmp_path / "plans"
+    plans.write_text(f"#!/bin/sh\ntouch '{tmp_path}/out/plan.json'\n")
+    plans.chmod(0o755)
+    local = (tmp_path / "out" / "plan.json", "--profile", WORKFLOW / "profiles" / "local", "--cores", 1)
+    ran = snakemake(*local, config=config, out=tmp_path / "out", program=plans)
+    assert ran.returncode == 0, ran.stderr
+    again = snakemake(*local, "--dry-run", config=config, out=tmp_path / "out", program=plans)
+    assert "Nothing to be done" in again.stdout + again.stderr
+    deep.write_text("after")
+    changed = snakemake(*local, "--dry-run", config=config, out=tmp_path / "out", program=plans)
+    assert "Params have changed" in changed.stdout + changed.stderr
 
 
 def test_networks_go_where_gpus_are(config: Path, tmp_path: Path) -> None:
