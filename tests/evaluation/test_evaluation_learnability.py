@@ -104,6 +104,17 @@ def test_saved_and_read_back(found, tmp_path: Path) -> None:
         Learnability.load(tmp_path)
 
 
+def test_a_full_disk_leaves_what_was_saved_before(found, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    before = {path: path.read_bytes() for path in found.judged(Tiers(least_gain=0.5)).save(tmp_path / "out").iterdir()}
+    monkeypatch.setattr(Path, "write_text", full)  # of the last file
+    with pytest.raises(FileProblem, match="disk is full"):
+        found.save(tmp_path / "out")
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+
+
 def test_what_to_expect_of_new_ions(found) -> None:
     new = found.table[list(PROPERTIES)].sample(5, random_state=0)
     said = found.expect(new)

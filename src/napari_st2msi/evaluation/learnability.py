@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ from napari_st2msi.evaluation.protocols import held_out_by, short_name, strictes
 from napari_st2msi.evaluation.result import check_same, scale_facts
 from napari_st2msi.evaluation.tiers import Tiers
 from napari_st2msi.evaluation.waves import waves
+from napari_st2msi.io.one_file import replacing
 from napari_st2msi.progress import Progress, check, never
 from napari_st2msi.recipe import Recipe
 
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 # How often images are redrawn to ask whether skill is more than smoothness gives.
 _SURROGATES = 999
 # Files of a folder that `save` wrote.
-_TABLE, _CSV, _CORRELATIONS, _MODELS, _FACTS = (
+_FILES = _TABLE, _CSV, _CORRELATIONS, _MODELS, _FACTS = (
     "learnability.parquet", "learnability.csv", "correlations.csv", "forecasts.csv", "learnability.json",
 )  # fmt: skip
 
@@ -191,13 +193,15 @@ class Learnability:
         }
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self.table.to_parquet(folder / _TABLE)
-            self.table.to_csv(folder / _CSV, index_label="ion", float_format="%.6g")
-            self.correlations.to_csv(folder / _CORRELATIONS, index=False, float_format="%.6g")
-            self.forecasts.to_csv(folder / _MODELS, index=False, float_format="%.6g")
-            (folder / _FACTS).write_text(json.dumps(facts, indent=1), encoding="utf-8")
         except OSError as error:
             raise FileProblem(f"'{folder}' cannot be written: {error.strerror or error}.") from error
+        with ExitStack() as files:  # none takes its place before all are written
+            places = {name: files.enter_context(replacing(folder / name)) for name in _FILES}
+            self.table.to_parquet(places[_TABLE])
+            self.table.to_csv(places[_CSV], index_label="ion", float_format="%.6g")
+            self.correlations.to_csv(places[_CORRELATIONS], index=False, float_format="%.6g")
+            self.forecasts.to_csv(places[_MODELS], index=False, float_format="%.6g")
+            places[_FACTS].write_text(json.dumps(facts, indent=1), encoding="utf-8")
         return folder
 
     @classmethod
