@@ -71,6 +71,9 @@ class Combination:
     def key(self, content: str) -> str:
         """Return 32 hexadecimal digits that change with the data, any choice, and what computes the scores.
 
+        The number of threads is not in it: with 1 and with 2, tables were the same to the byte and predictions to a
+        part in 10¹³ (docs/benchmark.md).
+
         Parameters
         ----------
         content
