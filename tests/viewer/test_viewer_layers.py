@@ -89,6 +89,8 @@ def test_a_spot_without_msi_is_transparent_and_not_zero(pictures, section, measu
     assert np.isnan(layer.features["value"].to_numpy()[7])
     assert layer.face_color[7, 3] == 0
     assert (layer.face_color[:7, 3] == 1).all()
+    # Small markers are mixed with their border, though it has no width.
+    np.testing.assert_allclose(layer.border_color, layer.face_color)
 
 
 def test_a_layer_deleted_by_hand_is_not_missed_and_comes_back_when_asked_for(
@@ -213,7 +215,10 @@ def test_spots_have_their_true_size(viewer, section):
 def test_side_by_side_shows_all_and_a_stack_one(viewer, pictures, section, measured, guess):
     show(pictures, section, measured, guess)
     pictures.show_ion("ion0", "x")
-    visible = lambda: [p for p in ("measured", "predicted", "residual") if pictures.layer(p).visible]  # noqa: E731
+
+    def visible():
+        return [p for p in ("measured", "predicted", "residual") if pictures.layer(p).visible]
+
     assert visible() == ["measured"]
     pictures.show("residual", "x")
     assert visible() == ["residual"]
@@ -332,7 +337,10 @@ def test_naparis_own_button_of_the_grid_does_the_same(viewer, pictures, section,
     show(pictures, section, measured, guess)
     pictures.show_ion("ion0", "x")
     layers.find(viewer, section, "spots").visible = True
-    visible = lambda: [layer.name for layer in viewer.layers if layer.visible]  # noqa: E731
+
+    def visible():
+        return [layer.name for layer in viewer.layers if layer.visible]
+
     viewer.canvas.grid.enabled = True
     assert visible() == ["measured · x", "predicted · x", "residual · x"]
     viewer.canvas.grid.enabled = False

@@ -318,7 +318,10 @@ def _update_points(
     layer.features[VALUE] = values
     colours = ensure_colormap(colormap).map((values - low) / (high - low)).astype(np.float32)
     colours[~np.isfinite(values)] = 0
-    # Setting colours announces itself twice, and each time all markers are sent to the screen.
+    # Markers of few pixels are mixed with their border even where it has no width. Setting colours announces itself
+    # twice, and each time all markers are sent to the screen: here once, at the very end.
+    with layer.events.border_color.blocker(), layer.events.current_border_color.blocker():
+        layer.border_color = colours
     with layer.events.face_color.blocker():
         layer.face_color = colours
     positions = site.positions[:, ::-1]
