@@ -11,7 +11,6 @@ from qtpy.QtCore import QEvent
 from qtpy.QtGui import QKeySequence
 from qtpy.QtWidgets import QShortcut
 
-from napari_st2msi.errors import St2msiError
 from napari_st2msi.registration.registration import Registration
 from napari_st2msi.section import Section
 from napari_st2msi.viewer.docks.register_autosave import Autosave
@@ -19,6 +18,7 @@ from napari_st2msi.viewer.docks.register_commands import Commands
 from napari_st2msi.viewer.docks.register_context import can_be_registered
 from napari_st2msi.viewer.docks.register_keys import WORDS
 from napari_st2msi.viewer.docks.register_layout import RegisterLayout
+from napari_st2msi.viewer.docks.register_resume import Resuming
 from napari_st2msi.viewer.docks.register_stage import Stage
 from napari_st2msi.viewer.docks.register_table import rows_of
 from napari_st2msi.viewer.docks.register_view import (
@@ -26,7 +26,6 @@ from napari_st2msi.viewer.docks.register_view import (
     errors_in_words,
     fit_in_words,
     standing_in_words,
-    unsaved_in_words,
 )
 from napari_st2msi.viewer.docks.register_work import Choices, Fitting, Held, Kept, apply, look_up
 from napari_st2msi.viewer.docks.saving import Saving
@@ -54,6 +53,7 @@ class RegisterDock(RegisterLayout):
         self.commands = Commands(self.editor, self.landmarks.add, self.messages)
         self.fitting = Fitting(self.state, self)
         self.autosave = Autosave(self.context, parent=self)
+        self.resuming = Resuming(self.editor, self.autosave, self.messages)
         self.saving = Saving(self, self._written)
         self._looking = Jobs(self.state, self)
         self._held: WeakKeyDictionary[Section, Held] = WeakKeyDictionary()
@@ -190,26 +190,7 @@ class RegisterDock(RegisterLayout):
         self.editor.begin(kept.landmarks)
         self.context.registration = kept.registration
         self._fit()
-        self._offer_to_resume(section)
-
-    def _offer_to_resume(self, section: Section) -> None:
-        try:
-            facts = self.autosave.offer()
-        except St2msiError as problem:
-            self.messages.show_warning(str(problem))
-            return
-        if facts is not None and facts.get("pairs"):
-            words = unsaved_in_words(len(facts["pairs"]), self.autosave.when(section))
-            self.messages.show_warning(words, action=("Resume", partial(self.resume, facts)))
-
-    def resume(self, facts: dict[str, Any]) -> None:
-        """Go on with landmarks that were not saved; that can be undone."""
-        try:
-            self.editor.restore(facts)
-        except St2msiError as problem:
-            self.messages.show_error(str(problem))
-        else:
-            self.messages.show_result(f"Resumed {len(facts['pairs'])} landmarks.")
+        self.resuming.offer(section)
 
     # -- editing --------------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 
 import numpy as np
 from qtpy.QtCore import Signal
@@ -178,12 +177,6 @@ def standing_in_words(
     else:
         parts.append("not applied" if pending else "not registered yet")
     return " · ".join(parts) + (f". Press {verb}." if pending else ""), "stale"
-
-
-def unsaved_in_words(n: int, when: datetime | None) -> str:
-    """Return that landmarks were left unsaved, and when."""
-    kept = f"{n} landmarks of this section were" if n != 1 else "A landmark of this section was"
-    return f"{kept} not saved." if when is None else f"{kept} not saved on {when:%d %B at %H:%M}."
 
 
 def fit_in_words(registration: Registration) -> str:
