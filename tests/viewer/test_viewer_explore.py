@@ -19,8 +19,8 @@ from napari_st2msi.errors import DataProblem
 from napari_st2msi.io.build import build_section
 from napari_st2msi.viewer.docks import explore
 from napari_st2msi.viewer.docks.explore import ExploreDock
-from napari_st2msi.viewer.ion_query import matches
 from napari_st2msi.viewer.ion_model import IonModel
+from napari_st2msi.viewer.ion_query import matches
 from napari_st2msi.viewer.ion_table import IonTable
 from napari_st2msi.viewer.layers import VALUE, find
 
@@ -299,7 +299,9 @@ def test_keys_hold_only_while_the_dock_is_open(full):
 
 
 def test_what_a_user_bound_to_a_key_comes_back(viewer, qtbot):
-    mine = lambda viewer: None  # noqa: E731
+    def mine(viewer):
+        pass
+
     viewer.bind_key("G", mine)
     dock = ExploreDock(viewer)
     qtbot.addWidget(dock)

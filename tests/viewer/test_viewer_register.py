@@ -347,7 +347,10 @@ def test_other_docks_do_not_cover_the_st_and_get_what_they_asked_for_afterwards(
     section = pipeline.open_section(zarr)
     explore = open_dock(window, "Explore")
     hand = start(section)
-    measured = lambda: layers.find(window, section, "measured")  # noqa: E731
+
+    def measured() -> Any:
+        return layers.find(window, section, "measured")
+
     qtbot.waitUntil(lambda: measured() is not None, timeout=10_000)
     seen = []
     measured().events.visible.connect(lambda event: seen.append(event.source.visible))
@@ -445,7 +448,8 @@ def test_names_are_written_beside_markers_and_read_on_any_ground(
     canvas = dock.stage.fixed if side == "fixed" else dock.stage.moving
     names = canvas._names
     assert names is not None
-    assert not canvas.layer.text.visible  # type: ignore[union-attr]
+    assert canvas.layer is not None
+    assert not canvas.layer.text.visible
     places = names.places()
     assert set(places) == {pair.id for pair in dock.editor.pairs}
     for pair in dock.editor.pairs:
@@ -652,8 +656,10 @@ def test_the_table_says_how_far_off_each_is_and_centres_both_canvases(
     qtbot.mouseClick(table.viewport(), LEFT, pos=rect.center())
     pair = dock.editor.pair(worst)
     assert dock.editor.selected == worst
-    assert dock.viewer.scene.camera.center[-2:] == pytest.approx(pair.fixed[::-1])  # type: ignore[index]
-    assert dock.canvases.right.scene.camera.center[-2:] == pytest.approx(pair.moving[::-1])  # type: ignore[index]
+    assert pair.fixed is not None
+    assert pair.moving is not None
+    assert dock.viewer.scene.camera.center[-2:] == pytest.approx(pair.fixed[::-1])
+    assert dock.canvases.right.scene.camera.center[-2:] == pytest.approx(pair.moving[::-1])
 
     used = table.visualRect(model.index(0, 1))
     qtbot.mouseClick(table.viewport(), LEFT, pos=used.center())

@@ -43,7 +43,8 @@ class Search:
     """Stands in for minutes of searching; ends when it is let go."""
 
     def __init__(self, result: Registration | Exception) -> None:
-        self.result, self.go, self.asked = result, threading.Event(), {}
+        self.result: Registration | Exception = result
+        self.go, self.asked = threading.Event(), {}
 
     def __call__(
         self,
@@ -211,7 +212,7 @@ def test_cancelling_keeps_the_best_so_far(
 def test_cancelling_before_anything_was_found_says_so(
     qtbot: Any, panel: AutomaticPanel, context: RegisterContext, search: Search, done: Callable[[], None]
 ) -> None:
-    search.result = Cancelled("Stopped.")  # type: ignore[assignment]
+    search.result = Cancelled("Stopped.")
     press(qtbot, panel.find_button)
     with qtbot.waitSignal(panel.message) as said:
         press(qtbot, panel.run_bar.cancel)
@@ -224,7 +225,7 @@ def test_cancelling_before_anything_was_found_says_so(
 
 
 def test_what_goes_wrong_is_said(qtbot: Any, panel: AutomaticPanel, search: Search, done: Callable[[], None]) -> None:
-    search.result = DataProblem("The MSI is the same everywhere.")  # type: ignore[assignment]
+    search.result = DataProblem("The MSI is the same everywhere.")
     search.go.set()
     with qtbot.waitSignal(panel.failed) as said:
         press(qtbot, panel.find_button)

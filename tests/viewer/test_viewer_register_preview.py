@@ -39,10 +39,16 @@ def context(viewer: ViewerModel) -> RegisterContext:
 
 
 @pytest.fixture
-def panel(qtbot: Any, context: RegisterContext, section: Section) -> PreviewPanel:
-    st, msi = ViewsPanel(context, "fixed"), ViewsPanel(context, "moving")
+def panels(context: RegisterContext) -> tuple[ViewsPanel, ViewsPanel]:
+    return ViewsPanel(context, "fixed"), ViewsPanel(context, "moving")
+
+
+@pytest.fixture
+def panel(
+    qtbot: Any, context: RegisterContext, section: Section, panels: tuple[ViewsPanel, ViewsPanel]
+) -> PreviewPanel:
+    st, msi = panels
     panel = PreviewPanel(context, st, msi)
-    panel.panels = st, msi  # type: ignore[attr-defined]
     for each in (st, msi, panel):
         qtbot.addWidget(each)
         each.show()
@@ -91,14 +97,14 @@ def test_it_follows_the_registration_in_one_layer(
 
 
 def test_landmarks_stay_above_it_and_active(
-    panel: PreviewPanel, context: RegisterContext, rest: Callable[[], None]
+    panel: PreviewPanel, panels: tuple[ViewsPanel, ViewsPanel], context: RegisterContext, rest: Callable[[], None]
 ) -> None:
     landmarks = context.left.add_points(np.zeros((1, 2)), name="landmarks ST")
     context.registration = registration()
     panel.show_mode("blend")
     rest()
     order = list(context.left.layers)
-    st = panel.panels[0]  # type: ignore[attr-defined]
+    st = panels[0]
     assert order.index(st.picture.layer) < order.index(panel.layer) < order.index(landmarks)
     assert context.left.layers.selection.active is landmarks
 
@@ -148,13 +154,17 @@ def test_tiles_and_line_leave_parts_out(
 
 
 def test_other_pictures_are_laid_over(
-    qtbot: Any, panel: PreviewPanel, context: RegisterContext, rest: Callable[[], None]
+    qtbot: Any,
+    panel: PreviewPanel,
+    panels: tuple[ViewsPanel, ViewsPanel],
+    context: RegisterContext,
+    rest: Callable[[], None],
 ) -> None:
     context.registration = registration()
     panel.show_mode("blend")
     rest()
     before = panel.layer.data.copy()
-    msi = panel.panels[1]  # type: ignore[attr-defined]
+    msi = panels[1]
     with qtbot.waitSignal(panel.drawn):
         msi.show_view("ion", "ion2")
     rest()
@@ -218,6 +228,7 @@ def test_a_proposal_is_shown_even_if_it_was_off(
 def test_another_section_is_drawn_in_the_same_layer(
     qtbot: Any,
     panel: PreviewPanel,
+    panels: tuple[ViewsPanel, ViewsPanel],
     context: RegisterContext,
     rest: Callable[[], None],
     make_section: Callable[..., Section],
@@ -230,7 +241,6 @@ def test_another_section_is_drawn_in_the_same_layer(
     assert not layer.visible
     covering = context.left.add_image(np.zeros((5, 5)))
     landmarks = context.left.add_points(np.zeros((1, 2)))
-    panels = panel.panels  # type: ignore[attr-defined]
     qtbot.waitUntil(lambda: all(each.view is not None for each in panels))
     panels[0].picture._layers["values"] = covering  # whatever the picture is, the preview lies above it
     context.registration = registration((5.0, 0.0))

@@ -18,6 +18,7 @@ from napari_st2msi.viewer.docks.register_context import RegisterContext
 from napari_st2msi.viewer.docks.register_turn import Turn, set_turn, turn_of
 from napari_st2msi.viewer.docks.register_views import WORDS, ViewsPanel
 from napari_st2msi.viewer.landmark_editor import LandmarkEditor
+from napari_st2msi.viewer.landmark_pairs import Side
 from napari_st2msi.viewer.state import ViewerState
 
 
@@ -34,9 +35,9 @@ def context(viewer: ViewerModel) -> RegisterContext:
 
 
 @pytest.fixture
-def make_panel(qtbot: Any, context: RegisterContext) -> Callable[[str], ViewsPanel]:
-    def make(side: str) -> ViewsPanel:
-        panel = ViewsPanel(context, side)  # type: ignore[arg-type]
+def make_panel(qtbot: Any, context: RegisterContext) -> Callable[[Side], ViewsPanel]:
+    def make(side: Side) -> ViewsPanel:
+        panel = ViewsPanel(context, side)
         qtbot.addWidget(panel)
         panel.resize(400, 90)
         panel.show()
@@ -56,7 +57,7 @@ def settle(qtbot: Any, panel: ViewsPanel) -> None:
 
 
 def test_each_side_offers_what_it_has(
-    qtbot: Any, context: RegisterContext, make_panel: Callable[[str], ViewsPanel], brain: Section, section: Section
+    qtbot: Any, context: RegisterContext, make_panel: Callable[[Side], ViewsPanel], brain: Section, section: Section
 ) -> None:
     st, msi = make_panel("fixed"), make_panel("moving")
     assert not st.isEnabled()
@@ -73,7 +74,7 @@ def test_each_side_offers_what_it_has(
 
 
 def test_every_view_is_drawn_in_layers_made_once(
-    qtbot: Any, context: RegisterContext, make_panel: Callable[[str], ViewsPanel], brain: Section
+    qtbot: Any, context: RegisterContext, make_panel: Callable[[Side], ViewsPanel], brain: Section
 ) -> None:
     panel = make_panel("fixed")
     context.set_section(brain)
@@ -103,7 +104,7 @@ def test_every_view_is_drawn_in_layers_made_once(
 
 
 def test_changing_what_is_shown_never_touches_landmarks(
-    qtbot: Any, context: RegisterContext, make_panel: Callable[[str], ViewsPanel], brain: Section
+    qtbot: Any, context: RegisterContext, make_panel: Callable[[Side], ViewsPanel], brain: Section
 ) -> None:
     panel = make_panel("moving")
     context.set_section(brain)
@@ -118,7 +119,7 @@ def test_changing_what_is_shown_never_touches_landmarks(
 
 
 def test_an_ion_is_found_by_typing(
-    qtbot: Any, context: RegisterContext, make_panel: Callable[[str], ViewsPanel], section: Section
+    qtbot: Any, context: RegisterContext, make_panel: Callable[[Side], ViewsPanel], section: Section
 ) -> None:
     panel = make_panel("moving")
     context.set_section(section)
@@ -141,7 +142,7 @@ def test_an_ion_is_found_by_typing(
 
 
 def test_it_begins_with_the_ion_looked_at(
-    qtbot: Any, context: RegisterContext, make_panel: Callable[[str], ViewsPanel], section: Section
+    qtbot: Any, context: RegisterContext, make_panel: Callable[[Side], ViewsPanel], section: Section
 ) -> None:
     panel = make_panel("moving")
     context.set_section(section)
@@ -151,7 +152,7 @@ def test_it_begins_with_the_ion_looked_at(
 
 
 def test_a_picture_without_contrast_is_said(
-    qtbot: Any, context: RegisterContext, make_panel: Callable[[str], ViewsPanel], make_section: Callable[..., Section]
+    qtbot: Any, context: RegisterContext, make_panel: Callable[[Side], ViewsPanel], make_section: Callable[..., Section]
 ) -> None:
     panel = make_panel("moving")
     section = make_section()
@@ -164,7 +165,7 @@ def test_a_picture_without_contrast_is_said(
 
 
 def test_a_view_that_fails_leaves_the_last_one(
-    qtbot: Any, context: RegisterContext, make_panel: Callable[[str], ViewsPanel], section: Section
+    qtbot: Any, context: RegisterContext, make_panel: Callable[[Side], ViewsPanel], section: Section
 ) -> None:
     panel = make_panel("moving")
     context.set_section(section)
@@ -178,7 +179,7 @@ def test_a_view_that_fails_leaves_the_last_one(
 
 
 def test_the_canvas_is_left_as_it_was_found(
-    qtbot: Any, context: RegisterContext, make_panel: Callable[[str], ViewsPanel], brain: Section
+    qtbot: Any, context: RegisterContext, make_panel: Callable[[Side], ViewsPanel], brain: Section
 ) -> None:
     layers.show_section(context.left, brain)
     own = list(context.left.layers)
@@ -199,7 +200,7 @@ def test_the_canvas_is_left_as_it_was_found(
 
 
 def test_two_sections_are_drawn_in_the_same_layers(
-    qtbot: Any, context: RegisterContext, make_panel: Callable[[str], ViewsPanel], make_section: Callable[..., Section]
+    qtbot: Any, context: RegisterContext, make_panel: Callable[[Side], ViewsPanel], make_section: Callable[..., Section]
 ) -> None:
     panel = make_panel("moving")
     context.set_section(make_section("one"))
@@ -215,7 +216,7 @@ def test_two_sections_are_drawn_in_the_same_layers(
 
 
 def test_a_layer_deleted_by_hand_is_made_again(
-    qtbot: Any, context: RegisterContext, make_panel: Callable[[str], ViewsPanel], section: Section
+    qtbot: Any, context: RegisterContext, make_panel: Callable[[Side], ViewsPanel], section: Section
 ) -> None:
     panel = make_panel("moving")
     context.set_section(section)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import importlib
 import importlib.util
 import os
 import sys
@@ -25,7 +26,7 @@ def load_torch() -> None:
         return
     _load_library()
     with _no_collecting():
-        import lightning_fabric  # noqa: F401  (imports torch)
+        importlib.import_module("lightning_fabric")  # which imports torch
 
 
 def _load_library() -> None:

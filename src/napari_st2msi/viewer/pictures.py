@@ -277,8 +277,8 @@ class Pictures:
 
     def blink(self, other: bool) -> bool:
         """Show predicted for measured, or measured for predicted, while `other`; tell whether it could."""
-        pair = ("measured", "predicted")
-        layers = [self.layer(picture) for picture in pair]  # type: ignore[arg-type]
+        pair: tuple[Picture, ...] = ("measured", "predicted")
+        layers = [self.layer(picture) for picture in pair]
         shown = not self._away and not self.grid and self.front in pair
         if not shown or None in layers or "predicted" not in self.available:
             return False

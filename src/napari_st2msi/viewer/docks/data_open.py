@@ -90,7 +90,9 @@ class OpenView(QWidget):
         outer.addWidget(rows)
         outer.addLayout(below)
 
-        imzml = lambda _: self._has(".imzml")  # noqa: E731
+        def imzml(_: Any) -> bool:
+            return self._has(".imzml")
+
         self.choices = RecipeForm(
             Opening(),
             fields=(
