@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import pytest
 from anndata import AnnData
 from napari.components import ViewerModel
 
+from docked import come_to_rest
 from napari_st2msi.io.build import build_section
 from napari_st2msi.models.base import prediction
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.section import Section
+from napari_st2msi.viewer.parts.dock import Dock
 
 IONS = ["ion0", "ion1", "ion2", "ion3"]
 
@@ -42,6 +45,12 @@ def kept_landmarks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def viewer() -> ViewerModel:
     """A viewer without a window: layers, keys and events are the real ones."""
     return ViewerModel()
+
+
+@pytest.fixture
+def done(qtbot: Any, dock: Dock) -> Callable[[], None]:
+    """Wait until nothing runs in the dock of a test."""
+    return partial(come_to_rest, qtbot, dock)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from qtpy.QtCore import QMimeData, QPointF, Qt, QUrl
 from qtpy.QtGui import QDropEvent
 from qtpy.QtTest import QTest
 
+from docked import on_screen
 from napari_st2msi import pipeline
 from napari_st2msi.io.sample import SAMPLES
 from napari_st2msi.io.simulation.choices import SampleChoices
@@ -41,16 +42,7 @@ def zarr(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def dock(qtbot: Any, viewer: ViewerModel) -> DataDock:
-    dock = DataDock(viewer)
-    qtbot.addWidget(dock)
-    dock.resize(380, 700)
-    dock.show()
-    return dock
-
-
-@pytest.fixture
-def done(qtbot: Any, dock: DataDock) -> Callable[[], None]:
-    return lambda: qtbot.waitUntil(lambda: not dock.jobs.running, timeout=60_000)
+    return on_screen(qtbot, DataDock(viewer), size=(380, 700))
 
 
 def press(qtbot: Any, dock: DataDock) -> None:

@@ -15,11 +15,11 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtTest import QTest
 
-from napari_st2msi import pipeline
+from docked import PATIENCE_MS, QUICK, brain, come_to_rest, on_screen, press
 from napari_st2msi.evaluation.learnability import Learnability, learnability
 from napari_st2msi.evaluation.tiers import TIERS
 from napari_st2msi.paired import PairedDataset
-from napari_st2msi.recipe import Evaluation, Genes, Model, Recipe
+from napari_st2msi.recipe import Genes, Recipe
 from napari_st2msi.section import Section
 from napari_st2msi.viewer import layers
 from napari_st2msi.viewer.docks.learnability import LearnabilityDock
@@ -27,21 +27,11 @@ from napari_st2msi.viewer.docks.learnability_plot import axes_of
 from napari_st2msi.viewer.docks.learnability_work import Assessed
 from napari_st2msi.viewer.state import state_of
 
-# Waiting ends when what is waited for happens; only a machine that does much else needs so long.
-PATIENCE_MS = 240_000
-QUICK = Recipe(
-    evaluation=Evaluation(n_folds=2), genes=Genes(n_top=30, neighbourhood="none"), model=Model(name="ridge", n_alphas=3)
-)
-
 
 @pytest.fixture(scope="module")
 def data() -> tuple[Section, PairedDataset]:
     """A simulated section, registered and paired."""
-    section = pipeline.simulate(name="brain", n_spots=260, n_genes=60, ions_per_kind=4, image_px=128, seed=3).sections[
-        0
-    ]
-    pipeline.register(section)
-    return section, pipeline.pair(section)
+    return brain(260, ions_per_kind=4)
 
 
 @pytest.fixture(scope="module")
@@ -52,12 +42,7 @@ def found(data: tuple[Section, PairedDataset]) -> Learnability:
 @pytest.fixture
 def dock(qtbot: Any, viewer: ViewerModel) -> LearnabilityDock:
     state_of(viewer).recipe = QUICK
-    dock = LearnabilityDock(viewer)
-    qtbot.addWidget(dock)
-    dock.resize(340, 760)
-    dock.show()
-    qtbot.waitExposed(dock)
-    return dock
+    return on_screen(qtbot, LearnabilityDock(viewer), size=(340, 760))
 
 
 @pytest.fixture
@@ -77,11 +62,6 @@ def assessed(dock: LearnabilityDock, paired: Section, found: Learnability, qtbot
     return dock
 
 
-def press(dock: LearnabilityDock, qtbot: Any) -> None:
-    qtbot.mouseClick(dock.run_bar.button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: not dock.jobs.running, timeout=PATIENCE_MS)
-
-
 def test_an_empty_dock_says_what_to_do(dock, make_section):
     assert "Open a section" in dock.empty.label.text()
     assert dock.run_bar.isHidden()
@@ -94,7 +74,7 @@ def test_an_empty_dock_says_what_to_do(dock, make_section):
 
 def test_assess_predicts_once_and_puts_tiers_where_all_docks_see_them(dock, paired, qtbot):
     dock.protocols.boxes["blocks"].setChecked(False)
-    press(dock, qtbot)
+    press(qtbot, dock)
     first = dock.state.learnability
     assert list(first.protocols) == ["random"]
     assert dock.messages.level == "good"
@@ -104,7 +84,7 @@ def test_assess_predicts_once_and_puts_tiers_where_all_docks_see_them(dock, pair
     # A second way of holding out is another choice; what was predicted under the first is kept.
     dock.protocols.boxes["blocks"].setChecked(True)
     assert "choices changed" in dock.state_line.accessibleName()
-    press(dock, qtbot)
+    press(qtbot, dock)
     second = dock.state.learnability
     assert list(second.protocols) == ["random", "blocks"]
     assert second.evaluations["random"] is first.evaluations["random"]
@@ -117,7 +97,7 @@ def test_cancel_changes_nothing(dock, paired, qtbot):
     qtbot.mouseClick(dock.run_bar.button, Qt.MouseButton.LeftButton)
     assert dock.run_bar.running
     qtbot.mouseClick(dock.run_bar.cancel, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: not dock.jobs.running, timeout=PATIENCE_MS)
+    come_to_rest(qtbot, dock)
     assert dock.state.learnability is None
     assert "Stopped" in dock.messages.text
 
@@ -132,7 +112,7 @@ def test_nothing_ticked_is_said_before_any_work(dock, paired, qtbot):
 
 def test_a_split_that_cannot_be_made_is_an_error_in_words(dock, paired, qtbot):
     dock.state.recipe = Recipe.model_validate({"evaluation": {"block_um": 100_000.0}, "model": {"name": "ridge"}})
-    press(dock, qtbot)
+    press(qtbot, dock)
     assert dock.messages.level == "error"
     assert not dock.messages.details.toPlainText()  # in the user's words, no traceback
     assert dock.state.learnability is None

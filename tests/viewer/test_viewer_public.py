@@ -10,6 +10,7 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtWidgets import QFileDialog
 
+from docked import on_screen
 from napari_st2msi.io.public import catalogue
 from napari_st2msi.viewer.docks.data import DataDock
 from repository import Repository, serving
@@ -25,16 +26,7 @@ def repository(monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
 
 @pytest.fixture
 def dock(qtbot: Any, viewer: ViewerModel) -> DataDock:
-    dock = DataDock(viewer)
-    qtbot.addWidget(dock)
-    dock.resize(380, 700)
-    dock.show()
-    return dock
-
-
-@pytest.fixture
-def done(qtbot: Any, dock: DataDock) -> Callable[[], None]:
-    return lambda: qtbot.waitUntil(lambda: not dock.jobs.running, timeout=60_000)
+    return on_screen(qtbot, DataDock(viewer), size=(380, 700))
 
 
 def choose(dock: DataDock, name: str) -> None:
