@@ -77,6 +77,14 @@ def test_commands_take_these_options(words: list[str]) -> None:
     known.commands[words[0]].make_context(words[0], words[1:])
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_scripts_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    targets = [page.parent / each for each in re.findall(r"\]\((?!http)([^)#]+)", text)]
+    targets += [ROOT / each for each in re.findall(r"\b((?:benchmarks|scripts|workflow)/[\w/]+\.\w+)", text)]
+    assert [str(each) for each in targets if not each.exists()] == []
+
+
 def test_the_house_is_described_as_it_stands() -> None:
     named = set(re.findall(r"`(?:\w+/)*(\w+\.py)`", (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")))
     assert named <= {path.name for room in ("src", "tests") for path in (ROOT / room).rglob("*.py")}
