@@ -41,6 +41,10 @@ def test_lines_say_tiers_and_what_moran_is_worth(found: Learnability) -> None:
         in lines["r2 from properties"]
     )
     assert lines["note"] == "No pixels."
+    found.correlations["spearman"] = np.nan
+    lines = learnability_lines(found)
+    assert "Moran's I, random" not in lines
+    assert lines["Moran's I"].startswith("Fewer than 20 ions could be learned")
 
 
 def test_the_figure_has_a_column_for_each_split(found: Learnability) -> None:

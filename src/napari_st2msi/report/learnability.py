@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from napari_st2msi.evaluation.forecast import LEAST_IONS
 from napari_st2msi.evaluation.properties import PROPERTIES
 from napari_st2msi.evaluation.tiers import TIERS
 from napari_st2msi.report.figures import FLOOR
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 #: Colours of the tiers, safe for colour-blind eyes.
 TIER_COLOURS = {1: "#0b6e99", 2: "#c77400", 3: "#8a94a0"}
 
+#: Said where no correlation over ions is known.
+TOO_FEW = f"Fewer than {LEAST_IONS} ions could be learned: too few to say what goes with what."
+
 
 def learnability_lines(found: Learnability) -> dict[str, str]:
     """Return what was found as lines for the command line."""
@@ -31,8 +35,10 @@ def learnability_lines(found: Learnability) -> dict[str, str]:
         **{f"tier {number}": f"{found.counts[number]:,} ions: {words}" for number, words in TIERS.items()},
         "findings": ", ".join(f"{count:,} {name}" for name, count in table["finding"].value_counts().items()),
     }
-    for protocol in found.protocols:
-        lines[f"Moran's I, {protocol}"] = moran_words(found, protocol)
+    if found.correlations["spearman"].notna().any():
+        lines |= {f"Moran's I, {protocol}": moran_words(found, protocol) for protocol in found.protocols}
+    else:
+        lines["Moran's I"] = TOO_FEW
     told = found.forecasts[found.forecasts["protocol"] == found.judged_by]
     for row in told.to_dict("records"):
         lines[f"{row['outcome']} from properties"] = (

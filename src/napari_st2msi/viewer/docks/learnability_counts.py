@@ -10,9 +10,9 @@ from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 from superqt import QFlowLayout
 
-from napari_st2msi.evaluation.forecast import LEAST_IONS
 from napari_st2msi.evaluation.learnability import Learnability
 from napari_st2msi.evaluation.tiers import TIERS
+from napari_st2msi.report.learnability import TOO_FEW
 from napari_st2msi.report.words import fixed
 from napari_st2msi.viewer.docks.learnability_choices import protocol_words
 from napari_st2msi.viewer.docks.learnability_plot import TIER_SIGNS, tier_kinds
@@ -114,7 +114,7 @@ class FamousView(QWidget):
                 self._grid.addWidget(number, row, place, Qt.AlignmentFlag.AlignRight)
         self._grid.setColumnStretch(0, 1)
         if not any(number.isEnabled() for number in self.numbers.values()):
-            self.words.setText(f"Fewer than {LEAST_IONS} ions could be learned: too few to say what goes with what.")
+            self.words.setText(TOO_FEW)
             return
         self.words.setText(
             "Spearman's correlation over ions of Moran's I with R² of coordinates alone (place), R² of the model, and "
