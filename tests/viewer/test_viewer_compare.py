@@ -14,23 +14,17 @@ from napari.components import ViewerModel
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtTest import QTest
 
-from napari_st2msi import pipeline
+from docked import PATIENCE_MS, QUICK, brain, come_to_rest, on_screen, press
 from napari_st2msi.benchmarking.leaderboard import COLUMNS, NAMES
 from napari_st2msi.paired import PairedDataset
-from napari_st2msi.recipe import Evaluation, Genes, Model, Recipe
+from napari_st2msi.recipe import Evaluation
 from napari_st2msi.section import Section
 from napari_st2msi.viewer.docks import compare_work
 from napari_st2msi.viewer.docks.compare import CompareDock
 from napari_st2msi.viewer.docks.compare_board import row_in_words
-from napari_st2msi.viewer.docks.compare_results import ResultsView
+from napari_st2msi.viewer.docks.compare_results import ResultsView, board_in_words
 from napari_st2msi.viewer.docks.compare_work import misfit_in_words
 from napari_st2msi.viewer.state import state_of
-
-# Waiting ends when what is waited for happens; only a machine that does much else needs so long.
-PATIENCE_MS = 240_000
-QUICK = Recipe(
-    evaluation=Evaluation(n_folds=2), genes=Genes(n_top=30, neighbourhood="none"), model=Model(name="ridge", n_alphas=3)
-)
 
 
 @pytest.fixture(scope="module")
@@ -47,20 +41,13 @@ def _own_results(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def data() -> tuple[Section, PairedDataset]:
     """A simulated section, registered and paired."""
-    section = pipeline.simulate(name="brain", n_spots=200, n_genes=50, ions_per_kind=1, image_px=128, seed=3)
-    pipeline.register(section.sections[0])
-    return section.sections[0], pipeline.pair(section.sections[0])
+    return brain(200, ions_per_kind=1)
 
 
 @pytest.fixture
 def dock(qtbot: Any, viewer: ViewerModel) -> CompareDock:
     state_of(viewer).recipe = QUICK
-    dock = CompareDock(viewer)
-    qtbot.addWidget(dock)
-    dock.resize(340, 760)
-    dock.show()
-    qtbot.waitExposed(dock)
-    return dock
+    return on_screen(qtbot, CompareDock(viewer), size=(340, 760))
 
 
 @pytest.fixture
@@ -79,11 +66,6 @@ def tick(dock: CompareDock, **chosen: tuple[str, ...]) -> None:
             box.setChecked(name in names)
 
 
-def press(dock: CompareDock, qtbot: Any) -> None:
-    qtbot.mouseClick(dock.run_bar.button, Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(lambda: not dock.jobs.running, timeout=PATIENCE_MS)
-
-
 def test_an_empty_dock_says_what_to_do(dock, make_section):
     assert "Open a section" in dock.empty.label.text()
     assert dock.run_bar.isHidden()
@@ -93,7 +75,7 @@ def test_an_empty_dock_says_what_to_do(dock, make_section):
 
 def test_every_combination_is_run_and_one_can_be_looked_at(dock, paired, qtbot):
     assert "4 combinations" in dock.state_line.accessibleName()
-    press(dock, qtbot)
+    press(qtbot, dock)
     board = dock.compared.benchmark.leaderboard
     assert dock.messages.level == "good"
     assert set(zip(board["model"], board["protocol"], strict=True)) == {
@@ -135,19 +117,19 @@ def cell(heatmap: Any, row: int, column: int) -> QPoint:
 
 def test_what_was_done_is_not_done_again_and_more_can_be_added(dock, paired, qtbot):
     tick(dock, models=("ridge",), protocols=("blocks",))
-    press(dock, qtbot)
+    press(qtbot, dock)
     told: list[Any] = []
     dock.jobs.told.connect(told.append)
-    press(dock, qtbot)
+    press(qtbot, dock)
     assert not told
     tick(dock, models=("ridge", "coordinates"))
-    press(dock, qtbot)
-    assert [each.words.split(" · ")[0] for each in told] == ["coordinates"]
+    press(qtbot, dock)
+    assert [each.words for each in told] == ["coordinates · no genes · blocks · brain"]
 
 
 def test_a_row_of_spots_that_were_paired_again_since_is_not_shown_as_if_new(dock, paired, data, qtbot):
     tick(dock, models=("ridge",), protocols=("blocks",))
-    press(dock, qtbot)
+    press(qtbot, dock)
     names = dock.results.table.board.names(0)
     dock.look_at(names)
     qtbot.waitUntil(lambda: dock.state.evaluation is not None, timeout=PATIENCE_MS)
@@ -172,7 +154,7 @@ def test_a_failure_is_listed_and_the_others_go_on(dock, paired, data, qtbot, mon
     monkeypatch.setattr(compare_work, "results_folder", lambda names: compare_work.user_folder() / "failing")
     monkeypatch.setattr(model_class("ridge"), "fit", fail)
     tick(dock, models=("coordinates", "ridge"), protocols=("blocks",))
-    press(dock, qtbot)
+    press(qtbot, dock)
     assert dock.compared.benchmark.leaderboard["model"].tolist() == ["coordinates"]
     assert "1 failed" in dock.messages.text
     assert not dock.failures_group.isHidden()
@@ -183,7 +165,7 @@ def test_stopped_it_keeps_what_was_done(dock, paired, qtbot):
     dock.state.recipe = QUICK.model_copy(update={"evaluation": Evaluation(n_folds=4)})
     tick(dock, models=("coordinates", "ridge", "pls", "linear", "lasso"), protocols=("blocks", "random", "half"))
     dock.jobs.told.connect(lambda _: dock.jobs.cancel())
-    press(dock, qtbot)
+    press(qtbot, dock)
     assert 1 <= len(dock.compared.benchmark.leaderboard) < 15
     assert dock.messages.level == "warning"
     assert "go on where it was" in dock.messages.text
@@ -206,7 +188,7 @@ def test_a_config_is_taken_instead_of_the_ticks(dock, paired, tmp_path, qtbot):
     dock.take_config(config)
     assert "1 model, 1 set of features, 1 way of holding out, 2 seeds" in dock.config_words.text()
     assert dock.models_group.isHidden()
-    press(dock, qtbot)
+    press(qtbot, dock)
     assert sorted(dock.compared.benchmark.leaderboard["seed"]) == [0, 1]
     assert not dock.results.seed.isHidden()
     dock.forget_config()
@@ -223,21 +205,21 @@ def test_a_config_that_makes_no_sense_is_an_error_in_words(dock, paired, tmp_pat
     config.write_text(text)
     dock.take_config(config)
     if not dock.messages.text:  # names are looked at with the data, before any work
-        press(dock, qtbot)
+        press(qtbot, dock)
     assert dock.messages.level == "error"
     assert not dock.messages.details.toPlainText()
 
 
 def test_results_are_opened_and_a_folder_without_any_is_refused(dock, paired, kept, tmp_path, qtbot):
     tick(dock, models=("ridge",), protocols=("blocks",))
-    press(dock, qtbot)
+    press(qtbot, dock)
     folder, n = dock.compared.benchmark.folder, len(dock.compared.benchmark.leaderboard)
     dock.compared = None
     dock.open_results(folder)
-    qtbot.waitUntil(lambda: not dock.jobs.running, timeout=PATIENCE_MS)
+    come_to_rest(qtbot, dock)
     assert len(dock.compared.benchmark.leaderboard) == n
     dock.open_results(tmp_path)
-    qtbot.waitUntil(lambda: not dock.jobs.running, timeout=PATIENCE_MS)
+    come_to_rest(qtbot, dock)
     assert "holds no benchmark" in dock.messages.text
     # A section that is not open cannot be looked at, and the dock says which one to open.
     dock.state.remove_section(paired)
@@ -248,10 +230,10 @@ def test_results_are_opened_and_a_folder_without_any_is_refused(dock, paired, ke
 
 def test_results_of_another_section_with_the_same_name_are_refused_and_not_marked(dock, paired, make_section, qtbot):
     tick(dock, models=("ridge",), protocols=("blocks",))
-    press(dock, qtbot)
+    press(qtbot, dock)
     dock.state.remove_section(paired)
     dock.open_results(dock.compared.benchmark.folder)
-    qtbot.waitUntil(lambda: not dock.jobs.running, timeout=PATIENCE_MS)
+    come_to_rest(qtbot, dock)
     other = make_section("brain")
     dock.state.add_section(other)
     table, heatmap = dock.results.table, dock.results.heatmap
@@ -306,12 +288,21 @@ def test_a_row_is_looked_at_once_by_a_double_click_and_by_return(qtbot):
     view.chosen.connect(heard.append)
     table = view.table
     where = table.visualRect(table.board.index(1, 0)).center()
-    for press in (QTest.mouseClick, QTest.mouseDClick):
-        press(table.viewport(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, where)
+    for click in (QTest.mouseClick, QTest.mouseDClick):
+        click(table.viewport(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, where)
     assert [names["features"] for names in heard] == ["svd"]
     QTest.keyClick(table, Qt.Key.Key_Up)
     QTest.keyClick(table, Qt.Key.Key_Return)
     assert [names["features"] for names in heard] == ["svd", "hvg"]
+
+
+@pytest.mark.parametrize(("rows", "words"), [
+    ([0], "The best."), ([0, 1], "The other is as good within its interval."),
+    ([0, 2], "No other is as good within its interval."),
+    ([0, 1, 2], "1 of the 2 others is as good within their interval."),
+])  # fmt: skip
+def test_what_is_as_good_as_the_best_is_counted(rows, words):
+    assert board_in_words(BOARD.iloc[rows]).endswith(words)
 
 
 def test_the_heatmap_has_baselines_under_all_features_and_gaps_where_nothing_was_done(qtbot):

@@ -21,13 +21,12 @@ from napari_st2msi.viewer.docks.compare_choices import (
     config_in_words,
     config_of,
     features_ticks,
-    features_words,
-    model_words,
     models_ticks,
+    names_in_words,
 )
 from napari_st2msi.viewer.docks.compare_results import FailuresView, ResultsView
 from napari_st2msi.viewer.docks.compare_work import Compared, Ended, Looked
-from napari_st2msi.viewer.docks.learnability_choices import ProtocolsView, protocol_words
+from napari_st2msi.viewer.docks.learnability_choices import ProtocolsView
 from napari_st2msi.viewer.docks.train_view import SectionsView
 from napari_st2msi.viewer.jobs import Job, Jobs
 from napari_st2msi.viewer.parts.buttons import flat
@@ -203,10 +202,7 @@ class CompareDock(Dock):
 
     def _on_looked(self, looked: Looked) -> None:
         sections = [section for section in looked.here if section in self.state.sections]
-        words = (
-            f"{model_words(looked.names['model'])} · {features_words(looked.names['features'])} · "
-            f"{protocol_words(looked.names['protocol'])}"
-        )
+        words = names_in_words(looked.names)
         if not sections:
             names = ", ".join(f"'{name}'" for name in sorted(looked.sections))
             data = ("Open the Data dock", partial(open_dock, self.viewer, "Data"))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QWidget
@@ -29,6 +30,13 @@ def features_words(name: str) -> str:
     if name == "none":
         return "no genes"
     return "as in Train" if name == OWN_FEATURES else words_for(name)
+
+
+def names_in_words(names: Mapping[Any, Any]) -> str:
+    """Return what a combination is, from its names, without that of the data."""
+    model, features, protocol = (str(names[name]) for name in ("model", "features", "protocol"))
+    seed = f" · seed {names['seed']}" if names["seed"] else ""
+    return f"{model_words(model)} · {features_words(features)} · {protocol_words(protocol)}{seed}"
 
 
 class Ticks(QWidget):

@@ -13,7 +13,7 @@ from napari_st2msi.benchmarking.config import OWN_FEATURES
 from napari_st2msi.recipe import PRESETS
 from napari_st2msi.report.figures import FLOOR
 from napari_st2msi.viewer.docks.compare_board import Board, row_in_words
-from napari_st2msi.viewer.docks.compare_choices import features_words, model_words
+from napari_st2msi.viewer.docks.compare_choices import features_words, model_words, names_in_words
 from napari_st2msi.viewer.docks.learnability_choices import protocol_words
 from napari_st2msi.viewer.parts.dock import form
 from napari_st2msi.viewer.parts.fields import ChoiceField
@@ -168,8 +168,7 @@ class FailuresView(QWidget):
     def show_failures(self, failures: pd.DataFrame) -> None:
         """List others."""
         lines = [
-            f"{model_words(str(row['model']))} · {features_words(str(row['features']))} · "
-            f"{protocol_words(str(row['protocol']))} · {row['data']}: {row['message']}"
+            f"{names_in_words(row)} · {row['data']}: {row['message']}"
             for row in failures.head(_MOST_FAILURES).to_dict("records")
         ]
         more = len(failures) - _MOST_FAILURES
@@ -180,13 +179,15 @@ def board_in_words(rows: pd.DataFrame) -> str:
     """Return what is best, and how many are as good."""
     if rows.empty:
         return "Nothing was done under this way of holding out."
-    ties = rows.iloc[1:]["as_good"].astype(bool).sum()
+    others, ties = len(rows) - 1, int(rows.iloc[1:]["as_good"].astype(bool).sum())
     text = row_in_words(rows.iloc[0])
-    if len(rows) > 1:
-        text += (
-            f" {ties:,} of the {len(rows) - 1:,} others {'is' if ties == 1 else 'are'} as good within their interval."
-        )
-    return text
+    if not others:
+        return text
+    if not ties:
+        return f"{text} No other is as good within its interval."
+    if others == 1:
+        return f"{text} The other is as good within its interval."
+    return f"{text} {ties:,} of the {others:,} others {'is' if ties == 1 else 'are'} as good within their interval."
 
 
 def _distinct(labels: list[str], names: list[str]) -> list[str]:

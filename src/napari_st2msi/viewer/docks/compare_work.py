@@ -17,6 +17,7 @@ from napari_st2msi.paired import PairedDataset
 from napari_st2msi.progress import Cancelled, Progress
 from napari_st2msi.recipe.networks import trains_networks
 from napari_st2msi.section import Section
+from napari_st2msi.viewer.docks.compare_choices import names_in_words
 from napari_st2msi.viewer.docks.train_work import gather
 from napari_st2msi.viewer.ion_values import rows_of
 from napari_st2msi.viewer.load_torch import load_torch
@@ -152,7 +153,7 @@ def compare(
     def ended(combination: Any, outcome: Any) -> None:
         nonlocal begun
         begun = True
-        told(Ended(combination.in_words(), outcome.message))
+        told(Ended(f"{names_in_words(combination.names)} · {combination.data}", outcome.message))
 
     try:
         made = benchmark(config, out, paired=paired, progress=progress, cancelled=cancelled, told=ended)
