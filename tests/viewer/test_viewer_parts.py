@@ -203,6 +203,25 @@ def test_nothing_lies_over_anything_while_more_is_shown(dock, qtbot):
     assert words.geometry().top() > table.geometry().bottom()
 
 
+def test_docks_opened_from_naparis_menu_are_tabs_of_each_other(make_napari_viewer, qtbot):
+    viewer = make_napari_viewer(show=True)
+    outers = [viewer.window.add_plugin_dock_widget("napari-st2msi", name)[0] for name in ("Data", "Train", "Compare")]
+    window = viewer.window._qt_window
+    qtbot.waitUntil(lambda: len(window.tabifiedDockWidgets(outers[0])) == 2)
+    assert set(window.tabifiedDockWidgets(outers[0])) == set(outers[1:])
+    qtbot.waitUntil(lambda: not outers[2].visibleRegion().isEmpty())  # the one opened last is in front
+
+
+def test_how_long_is_left_is_not_said_of_what_stops(dock, qtbot):
+    dock.run_bar.begin("Train")
+    dock.run_bar.progress(0.5, "fold 3 of 5", 60.0)
+    assert dock.run_bar.left.text() == "60 s left"
+    click(dock.run_bar.cancel)
+    dock.run_bar.progress(0.6, "fold 4 of 5", 50.0)
+    assert dock.run_bar.left.text() == ""
+    assert dock.run_bar.doing.text() == "Stopping after this step"
+
+
 # -- groups -----------------------------------------------------------------------------------------
 
 

@@ -147,7 +147,7 @@ class DataDock(Dock):
 
     def open_sample(self, name: str, **changes: Any) -> None:
         """Simulate a sample, with single choices of it changed, and open its sections."""
-        self._start(f"Simulating {name}", partial(open_sample, name, **changes), partial(self._on_opened, None))
+        self._start(f"Opening {name}", partial(open_sample, name, **changes), partial(self._on_opened, None))
 
     def _on_downloaded(self, sections: Sequence[Path]) -> None:
         """Put the first section that was downloaded where it can be opened."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from weakref import WeakMethod
 
 from napari.settings import get_settings
-from qtpy.QtCore import QEvent, QSize, Qt
+from qtpy.QtCore import QEvent, QSize, Qt, QTimer
 from qtpy.QtGui import QHideEvent, QShowEvent
 from qtpy.QtWidgets import (
     QDockWidget,
@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QFrame,
     QLabel,
     QLayout,
+    QMainWindow,
     QScrollArea,
     QSizePolicy,
     QVBoxLayout,
@@ -64,6 +65,7 @@ class Dock(QWidget):
         self._then: Callable[[Any], None] | None = None
         self.front = False
         self._outer: QDockWidget | None = None
+        self._placed = False  # among the other docks of the window
         self._followed: list[tuple[Any, WeakMethod[Any]]] = []
         self._all_jobs = [self.jobs]
 
@@ -144,11 +146,29 @@ class Dock(QWidget):
             # A dock behind another tab is not hidden for Qt; only this tells.
             self._outer = outer
             outer.visibilityChanged.connect(self._on_front)
+            QTimer.singleShot(0, self._join_others)  # napari is not done with it yet
 
     def hideEvent(self, event: QHideEvent | None) -> None:
         """Tell that the dock is not seen."""
         super().hideEvent(event)
         self._on_front(False)
+
+    def _join_others(self) -> None:
+        """Come as a tab before the docks of this plugin beside it: napari's menu puts them below each other."""
+        outer = self._outer
+        window = None if outer is None else outer.parentWidget()
+        if outer is None or not isinstance(window, QMainWindow) or outer.isFloating():
+            return
+        self._placed = True
+        for other in window.findChildren(QDockWidget):
+            dock = other.findChild(Dock)
+            there = dock is not None and dock is not self and dock._placed and other.isVisible()
+            if not there or other.isFloating() or window.dockWidgetArea(other) != window.dockWidgetArea(outer):
+                continue
+            if outer not in window.tabifiedDockWidgets(other):
+                window.tabifyDockWidget(other, outer)
+                outer.raise_()
+            return
 
     def _on_front(self, front: bool) -> None:
         if front != self.front:

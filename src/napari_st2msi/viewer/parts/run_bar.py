@@ -84,7 +84,9 @@ class RunBar(QWidget):
         if fraction > 0:
             self.bar.setRange(0, _STEPS)
             self.bar.setValue(round(fraction * _STEPS))
-        if message and self.cancel.isEnabled():
+        if not self.cancel.isEnabled():
+            return  # it stops, and nobody knows how long this step takes
+        if message:
             self.doing.setText(message)
         self.left.setText("" if seconds_left is None else f"{duration(seconds_left)} left")
 
@@ -97,6 +99,7 @@ class RunBar(QWidget):
         self.cancel.setEnabled(False)
         self.cancel.setText("Stopping")
         self.doing.setText("Stopping after this step")
+        self.left.setText("")
         self.cancel_pressed.emit()
 
 
