@@ -424,7 +424,7 @@ def test_too_few_genes_are_refused(
     assert "genes" in dock.messages.text
 
 
-def test_the_report_is_written(dock: TrainDock, done: Callable[[], None], tmp_path: Path) -> None:
+def test_the_report_is_written(dock: TrainDock, done: Callable[[], None], paired: Section, tmp_path: Path) -> None:
     dock.train()
     done()
     dock.reporting.write(tmp_path / "report")
@@ -487,23 +487,42 @@ def test_nothing_is_cut_at_the_least_width(
 
 
 def test_a_network_shows_its_curves_and_keeps_nothing_when_done(
-    qtbot: Any, dock: TrainDock, done: Callable[[], None], paired: Section, runs: Path
+    qtbot: Any,
+    dock: TrainDock,
+    done: Callable[[], None],
+    paired: Section,
+    runs: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     dock.state.recipe = NETWORK
     assert dock.groups["networks"].isVisible()
     seen: list[Told] = []
-    dock.jobs.told.connect(lambda value: seen.append(value) if isinstance(value, Told) else None)
+    visible, kept, forget = [], [], train_runs.forget
+
+    def hear(value: Any) -> None:
+        if isinstance(value, Told):
+            seen.append(value)
+            visible.append(dock.trainings.curve.isVisible())
+
+    def forget_at_the_end(folder: Path) -> None:
+        kept.append(len(list(folder.parent.iterdir())))
+        forget(folder)
+
+    monkeypatch.setattr(train_runs, "forget", forget_at_the_end)
+    dock.jobs.told.connect(hear)
     press(qtbot, dock)
-    qtbot.waitUntil(lambda: dock.trainings.curve.isVisible() or not dock.jobs.running, timeout=PATIENCE_MS)
-    assert dock.trainings.curve.isVisible()
-    assert len(list(runs.iterdir())) == 1
     done()
+    assert all(visible)
+    assert kept == [1]
     # Two folds and the fit on all spots, two networks each.
     assert [item.epoch.number for item in seen] == [1, 2, 3] * 6
     assert [item.network for item in seen] == [1, 1, 1, 2, 2, 2] * 3
     assert dock.trainings.curve.held == tuple(item.epoch.validation for item in seen[-3:])
     assert dock.trainings.curve.values == tuple(item.epoch.training for item in seen[-3:])
     assert "Network 2 of 2 · epoch 3" in dock.trainings.curve.label.text()
+    curve = dock.trainings.curve
+    curve.add_epoch(Told(1, 1, seen[0].epoch, "encoder of histology"))
+    qtbot.waitUntil(lambda: "Encoder of histology · epoch 1" in curve.label.text(), timeout=PATIENCE_MS)
     assert not dock.trainings.curve.isVisible()
     assert list(runs.iterdir()) == []
     assert dock.state.model is not None
@@ -515,11 +534,15 @@ def test_the_last_fit_stopped_by_the_user_keeps_the_best_epoch(
     evaluation = pipeline.evaluate(dock.state.paired, NETWORK)
     monkeypatch.setattr(pipeline, "evaluate", lambda *args, **more: evaluation)
     dock.state.recipe = SLOW
+
+    def stop_at_the_fifth(_: Any) -> None:
+        if len(dock.trainings.curve.held) > 4:
+            dock.jobs.cancel()
+
+    dock.jobs.told.connect(stop_at_the_fifth)
     dock.train()
-    qtbot.waitUntil(lambda: len(dock.trainings.curve.held) > 4, timeout=PATIENCE_MS)
-    dock.jobs.cancel()
     done()
-    assert len(dock.trainings.curve.held) < SLOW.networks.epochs
+    assert 4 < len(dock.trainings.curve.held) < SLOW.networks.epochs
     assert "best epoch so far is kept" in dock.messages.text
     assert dock.state.model is not None
     assert dock.state.model.predictor.networks_

@@ -19,7 +19,7 @@ from napari_st2msi.viewer.docks.train_queue import Waiting
 from napari_st2msi.viewer.docks.train_report import Reporting
 from napari_st2msi.viewer.docks.train_search import SearchPart, found_in_words
 from napari_st2msi.viewer.docks.train_trainings import Trainings
-from napari_st2msi.viewer.docks.train_view import ScoresView, SectionsView, group_choices, scores_in_words
+from napari_st2msi.viewer.docks.train_view import ScoresView, SectionsView, group_choices
 from napari_st2msi.viewer.docks.train_work import Trained
 from napari_st2msi.viewer.jobs import Job
 from napari_st2msi.viewer.parts.dock import Dock, Level
@@ -45,6 +45,7 @@ class TrainDock(Dock):
         super().__init__(napari_viewer, "Train")
         #: What was trained last, per section: recipe and result, for the report and to tell what changed.
         self._trained: WeakKeyDictionary[Section, tuple[Recipe, Trained]] = WeakKeyDictionary()
+        self._taking = False  # while results are put into the state, of which each change is announced
         recipe = self.state.recipe
         self.empty = EmptyState()
         self.body.addWidget(self.empty)
@@ -174,6 +175,7 @@ class TrainDock(Dock):
 
     def _on_trained(self, recipe: Recipe, trained: Trained) -> None:
         self.model_part.last = trained.model
+        self._taking = True
         for section in trained.sections:
             if section not in self.state.sections:
                 continue
@@ -181,10 +183,10 @@ class TrainDock(Dock):
             self.state.set_model(trained.model, section)
             self.state.set_evaluation(trained.evaluation, section)
             self.state.set_prediction(trained.evaluation.prediction, section)
+        self._taking = False
         explore = ("Explore ions", partial(open_dock, self.viewer, "Explore"))
         cut = "The last fit was stopped, and the best epoch so far is kept. " if trained.cut else ""
-        self.messages.show_result(cut + scores_in_words(trained.evaluation), action=explore)
-        self._refresh()
+        self.messages.show_result(cut + trained.words, action=explore)
 
     # -- following the state --------------------------------------------------------------------
 
@@ -223,6 +225,8 @@ class TrainDock(Dock):
 
     def _refresh(self, *_: Any) -> None:
         """Show what can be done with the section looked at."""
+        if self._taking:
+            return  # once will do, when the job has ended
         mode, running, model = self.mode, self.jobs.running, self.model_part.model
         training = mode == "train"
         self._show_empty(mode)

@@ -202,18 +202,6 @@ class ScoresView(QWidget):
         self.note.setText(str(evaluation.protocol["note"]))
 
 
-def scores_in_words(evaluation: Evaluation) -> str:
-    """Return the median R² of the model and of the best that knows no gene."""
-    median = quartiles(evaluation.flat(), model_words(evaluation))["median"]
-    if not len(median):
-        return "No ion could be learned, so there is no score."
-    best = str(median.iloc[1:].idxmax())
-    return (
-        f"Median R² {fixed(median.iloc[0], 3)} on held-out spots; the best without genes ({best}) reaches "
-        f"{fixed(float(median.iloc[1:].max()), 3)}."
-    )
-
-
 def score_rows(table: pd.DataFrame) -> list[tuple[str, str, str]]:
     """Return (predictor, median R², share of ions with skill) as text, the model first."""
     return [(str(name), fixed(row["median"], 3), f"{row['over'] / row['ions']:.0%}") for name, row in table.iterrows()]

@@ -14,6 +14,7 @@ from napari_st2msi.pairing.histology import with_histology
 from napari_st2msi.progress import Progress, check
 from napari_st2msi.recipe import Recipe
 from napari_st2msi.recipe.networks import NETWORKS, trains_networks
+from napari_st2msi.report.words import fixed, model_words, quartiles
 from napari_st2msi.section import Section
 from napari_st2msi.viewer.docks import train_runs
 from napari_st2msi.viewer.load_torch import load_torch
@@ -34,6 +35,8 @@ class Trained:
     ----------
     sections
         The sections trained on; they carry the out-of-fold prediction.
+    words
+        What the scores are, worked out here since the window would stand still meanwhile.
     cut
         Whether the user ended the last fit early, and it is that of the best epoch so far.
     """
@@ -42,6 +45,7 @@ class Trained:
     paired: PairedDataset
     evaluation: Evaluation
     model: TrainedModel
+    words: str
     cut: bool = False
 
 
@@ -81,7 +85,7 @@ def train(
         pipeline.keep_prediction(section, evaluation.prediction)
     if checkpoints is not None:
         train_runs.forget(checkpoints)
-    return Trained(tuple(sections), paired, evaluation, model, cut)
+    return Trained(tuple(sections), paired, evaluation, model, scores_in_words(evaluation), cut)
 
 
 def search(
@@ -167,3 +171,15 @@ def write_report(
 
     section = trained.sections[0] if len(trained.sections) == 1 else None
     return html.write_report(path, trained.evaluation, recipe=recipe, section=section, paired=trained.paired)
+
+
+def scores_in_words(evaluation: Evaluation) -> str:
+    """Return the median R² of the model and of the best that knows no gene."""
+    median = quartiles(evaluation.flat(), model_words(evaluation))["median"]
+    if not len(median):
+        return "No ion could be learned, so there is no score."
+    best = str(median.iloc[1:].idxmax())
+    return (
+        f"Median R² {fixed(median.iloc[0], 3)} on held-out spots; the best without genes ({best}) reaches "
+        f"{fixed(float(median.iloc[1:].max()), 3)}."
+    )
