@@ -122,7 +122,8 @@ def test_dependencies_are_what_the_package_imports() -> None:
             elif isinstance(node, ast.ImportFrom) and node.module:
                 imported.add(node.module.partition(".")[0])
     foreign = imported - sys.stdlib_module_names - {"napari_st2msi"}
-    owners = {name: {canonicalize_name(owner) for owner in packages_distributions()[name]} for name in foreign}
+    distributions = packages_distributions()
+    owners = {name: {canonicalize_name(owner) for owner in distributions[name]} for name in foreign}
     undeclared = {name for name, owned_by in owners.items() if not owned_by & (base | optional)}
     assert not undeclared
     assert base <= set().union(*owners.values())
