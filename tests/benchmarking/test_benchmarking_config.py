@@ -109,7 +109,7 @@ def test_yaml_there_and_back() -> None:
         ({"models": [{"name": "ridge", "recipe": {"modle": {}}}]}, "'modle' is not a choice"),
         ({"features": ["hgv"]}, "there are no features 'hgv'. Choose from: hvg, hvg_svd"),
         ({"features": [{"name": "few", "genes": {"n_top": -1}}]}, "'genes.n_top' is -1"),
-        ({"protocols": ["blcoks"]}, "there is no protocol 'blcoks'. Choose from: blocks"),
+        ({"protocols": ["blcoks"]}, "there is no protocol 'blcoks'. Choose from: random"),
         ({"protocols": ["blocks:donor"]}, "there is no protocol 'blocks:donor'"),
         ({"seeds": [0, 0]}, "A seed is there twice"),
         ({"seeds": [-1]}, "seeds.0"),

@@ -13,9 +13,10 @@ import yaml
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from napari_st2msi.errors import FileProblem, RecipeProblem
+from napari_st2msi.evaluation.protocols import choices_of, short_name
 from napari_st2msi.io.opening import Opening
 from napari_st2msi.io.simulation.choices import SampleChoices
-from napari_st2msi.recipe import PRESETS, Evaluation, Recipe, explain
+from napari_st2msi.recipe import PRESETS, Recipe, explain
 from napari_st2msi.recipe.choices import Choices
 from napari_st2msi.report.benchmark import NO_FEATURES
 
@@ -23,7 +24,6 @@ from napari_st2msi.report.benchmark import NO_FEATURES
 Patch = dict[str, dict[str, Any]]
 #: The features that leave genes as the recipe of the config says.
 OWN_FEATURES = "recipe"
-_GROUPS = "leave_group_out"
 
 
 def slug(name: str) -> str:
@@ -144,16 +144,11 @@ class ProtocolEntry(Choices):
     def _by_name(cls, given: Any) -> Any:
         if not isinstance(given, Mapping) or given.get("evaluation"):
             return given
-        protocol, _, group = str(given.get("name", "")).partition(":")
-        known = Evaluation.model_json_schema()["properties"]["protocol"]["enum"]
-        if protocol not in known or (group and protocol != _GROUPS):
-            raise ValueError(
-                f"there is no protocol '{given.get('name')}'. Choose from: {', '.join(known)}; "
-                f"'{_GROUPS}:donor' says which group"
-            )
-        # Named as in tables of learnability: the group is what matters.
-        changes = {"protocol": protocol} | ({"group": group} if group else {})
-        return {**given, "name": f"leave_{group}" if group else protocol, "evaluation": changes}
+        name = str(given.get("name", ""))
+        try:
+            return {**given, "name": short_name(name), "evaluation": choices_of(name)}
+        except RecipeProblem as problem:
+            raise ValueError(str(problem).removesuffix(".")) from problem
 
 
 class Config(Choices):

@@ -12,7 +12,12 @@ STRICTEST = ("leave_group_out", "tissue_halves", "knndm", "blocks", "half", "ran
 
 
 def held_out_by(recipe: Recipe, name: str) -> Recipe:
-    """Return the recipe that holds out as a protocol's name says; ``leave_group_out:donor`` also says the group.
+    """Return the recipe that holds out as a protocol's name says; see `choices_of`."""
+    return recipe.model_copy(update={"evaluation": recipe.evaluation.model_copy(update=choices_of(name))})
+
+
+def choices_of(name: str) -> dict[str, str]:
+    """Return the choices of `recipe.evaluation` that a protocol's name makes; ``leave_group_out:donor`` has a group.
 
     Raises
     ------
@@ -25,8 +30,7 @@ def held_out_by(recipe: Recipe, name: str) -> Recipe:
             f"There is no protocol '{name}'. Choose from: {', '.join(reversed(STRICTEST))}; "
             "'leave_group_out:donor' says which group."
         )
-    changes = {"protocol": protocol} | ({"group": group} if group else {})
-    return recipe.model_copy(update={"evaluation": recipe.evaluation.model_copy(update=changes)})
+    return {"protocol": protocol} | ({"group": group} if group else {})
 
 
 def short_name(name: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QVBoxLayout, QWidget
 
+from napari_st2msi.evaluation.protocols import short_name
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.recipe import Recipe
 from napari_st2msi.viewer.docks.train_view import group_choices
@@ -20,7 +21,7 @@ _SHORT = {"knndm": "kNNDM", "tissue_halves": "tissue halves"}
 
 def protocol_words(name: str) -> str:
     """Return what a way of holding out is called beside others: ``leave_donor`` is ``each donor``."""
-    name = name.replace(f"{_GROUPS}:", "leave_")
+    name = short_name(name)
     if name.startswith("leave_"):
         return f"each {name.removeprefix('leave_').replace('_', ' ')}"
     return _SHORT.get(name, name.replace("_", " "))
