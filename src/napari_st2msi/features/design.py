@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import ModelProblem
+from napari_st2msi.features.arrays import part, prefixed
 from napari_st2msi.features.genes import GeneFeatures, Scaled
 from napari_st2msi.features.histology import HISTOLOGY, HistologyFeatures, Learn
 from napari_st2msi.features.neighbours import ring_means, spreading, step_length
@@ -193,7 +194,7 @@ class Design:
         for name in _PIECES:
             piece = getattr(self, f"{name}_")
             facts[name], own = (None, {}) if piece is None else piece.state()
-            arrays |= {f"{name}.{key}": values for key, values in own.items()}
+            arrays |= prefixed(name, own)
         return facts, arrays
 
     def restore(self, facts: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
@@ -202,7 +203,7 @@ class Design:
         self.widths_ = {str(name): int(width) for name, width in facts["widths"].items()}
         self.fill_, self.pathways_ = arrays["fill"], [str(name) for name in facts["pathways"]]
         for name, empty in _PIECES.items():
-            own = {key.removeprefix(f"{name}."): arrays[key] for key in arrays if key.startswith(f"{name}.")}
+            own = part(name, arrays)
             setattr(self, f"{name}_", None if facts[name] is None else empty().restore(facts[name], own))
         p = len(self.genes_.names_)
         if self.reduction_ is not None and len(self.reduction_.centre_) != p:

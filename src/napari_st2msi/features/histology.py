@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import DataProblem, ModelProblem
+from napari_st2msi.features.arrays import part, prefixed
 from napari_st2msi.features.genes import LEAST_SECTION
 from napari_st2msi.features.patches import GLASS
 from napari_st2msi.features.rotation import Rotation
@@ -154,10 +155,10 @@ class HistologyFeatures:
         facts: dict[str, Any] = {"choices": self.choices.model_dump(mode="json"), "turn": None}
         arrays: dict[str, NDArray[Any]] = {"mean": self.mean_, "deviation": self.deviation_}
         if self.encoder_ is not None:
-            arrays |= {f"encoder.{name}": values for name, values in self.encoder_.arrays().items()}
+            arrays |= prefixed("encoder", self.encoder_.arrays())
         if self.turn_ is not None:
             facts["turn"], own = self.turn_.state()
-            arrays |= {f"turn.{name}": values for name, values in own.items()}
+            arrays |= prefixed("turn", own)
         return facts, arrays
 
     def restore(self, facts: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
@@ -170,9 +171,9 @@ class HistologyFeatures:
         if self.choices.histology == "learned":
             from napari_st2msi.features.encoder import Encoder
 
-            self.encoder_ = Encoder.of(_part("encoder", arrays))
+            self.encoder_ = Encoder.of(part("encoder", arrays))
         if facts["turn"] is not None:
-            self.turn_ = Rotation(None).restore(facts["turn"], _part("turn", arrays))
+            self.turn_ = Rotation(None).restore(facts["turn"], part("turn", arrays))
         return self
 
     def _values(self, genes: AnnData, seen: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -225,11 +226,6 @@ def described(genes: AnnData, choices: Genes) -> NDArray[np.bool_]:
             "a picture of the stained section, or choose no histology."
         )
     return seen
-
-
-def _part(name: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return the arrays named ``name.key``, by their key."""
-    return {key.removeprefix(f"{name}."): values for key, values in arrays.items() if key.startswith(f"{name}.")}
 
 
 def _patches(genes: AnnData) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import DataProblem, FileProblem, ModelProblem
+from napari_st2msi.features.arrays import part, prefixed
 from napari_st2msi.features.clusters import found_clusters
 from napari_st2msi.features.genes import GeneFeatures, Scaled
 from napari_st2msi.features.neighbours import spreading, step_length
@@ -125,7 +126,7 @@ class Signatures:
         arrays: dict[str, NDArray[Any]] = {"means": self.means_, "whitening": self.whitening_}
         for name, piece in (("scale", self.scale_), ("rotation", self.rotation_)):
             facts[name], own = piece.state()
-            arrays |= {f"{name}.{key}": values for key, values in own.items()}
+            arrays |= prefixed(name, own)
         return facts, arrays
 
     def restore(self, facts: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Self:
@@ -134,8 +135,8 @@ class Signatures:
         self.signatures_ = {str(name): [str(gene) for gene in own] for name, own in facts["signatures"].items()}
         self.clusters_ = list(self.signatures_)
         self.means_, self.whitening_ = arrays["means"], arrays["whitening"]
-        self.scale_ = GeneFeatures().restore(facts["scale"], _part("scale", arrays))
-        self.rotation_ = Rotation(None).restore(facts["rotation"], _part("rotation", arrays))
+        self.scale_ = GeneFeatures().restore(facts["scale"], part("scale", arrays))
+        self.rotation_ = Rotation(None).restore(facts["rotation"], part("rotation", arrays))
         r = self.rotation_.directions_.shape[1]
         if self.means_.shape != (len(self.clusters_), r) or self.whitening_.shape != (r, r):
             raise ModelProblem("The model's clusters do not fit its directions.")
@@ -252,10 +253,6 @@ def welch_t(features: Scaled | NDArray[np.floating], member: NDArray[np.float64]
         error = np.sqrt(np.maximum(variance_in, 0) / n_in + np.maximum(variance_out, 0) / n_out)
         t = (mean_in - mean_out) / error
     return np.where(np.isfinite(t) & (n_in > 1) & (n_out > 1), t, 0.0)
-
-
-def _part(name: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    return {key.removeprefix(f"{name}."): values for key, values in arrays.items() if key.startswith(f"{name}.")}
 
 
 def _ranked(t: NDArray[np.float64], names: list[str], n: int) -> list[list[str]]:

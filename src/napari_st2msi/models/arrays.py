@@ -1,4 +1,4 @@
-"""Fitted maps as values and flat arrays, the way JSON and safetensors want them."""
+"""Fitted maps made anew from values and flat arrays, as JSON and safetensors keep them."""
 
 from __future__ import annotations
 
@@ -19,16 +19,6 @@ _KINDS = {
     "networks": "nets:Networks",
     "stack": "stack:Stacked",
 }
-
-
-def prefixed(name: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return the arrays with names ``name.key``."""
-    return {f"{name}.{key}": values for key, values in arrays.items()}
-
-
-def part(name: str, arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """Return the arrays named ``name.key``, by their key."""
-    return {key.removeprefix(f"{name}."): values for key, values in arrays.items() if key.startswith(f"{name}.")}
 
 
 def map_from(facts: dict[str, Any], arrays: dict[str, NDArray[Any]], features: int, targets: int) -> Map:

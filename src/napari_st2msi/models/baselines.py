@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import ModelProblem
+from napari_st2msi.features.arrays import part, prefixed
 from napari_st2msi.features.ions import IonScale
 from napari_st2msi.features.position import N_TERMS, frames_of, polynomials
 from napari_st2msi.features.spatial import where
-from napari_st2msi.models.arrays import part, prefixed
 from napari_st2msi.models.base import Predictor, prediction
 from napari_st2msi.models.choose import least_flexible
 from napari_st2msi.models.inner import block_folds, choosing_folds

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from napari_st2msi.errors import ModelProblem
-from napari_st2msi.models.arrays import part, prefixed
+from napari_st2msi.features.arrays import part, prefixed
 from napari_st2msi.models.choose import least_flexible
 from napari_st2msi.models.inner import InnerFold
 from napari_st2msi.models.maps import Linear

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import ModelProblem
+from napari_st2msi.features.arrays import part, prefixed
 from napari_st2msi.features.threads import threads_for
-from napari_st2msi.models.arrays import part, prefixed
 from napari_st2msi.models.inputs import Inputs
 from napari_st2msi.models.maps import Linear
 from napari_st2msi.models.task import Task

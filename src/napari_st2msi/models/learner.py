@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import ModelProblem
+from napari_st2msi.features.arrays import part, prefixed
 from napari_st2msi.features.design import Design
 from napari_st2msi.features.ions import IonScale
-from napari_st2msi.models.arrays import map_from, part, prefixed
+from napari_st2msi.models.arrays import map_from
 from napari_st2msi.models.banded import shares_explained
 from napari_st2msi.models.base import Predictor, prediction
 from napari_st2msi.models.inputs import Inputs, inputs_of

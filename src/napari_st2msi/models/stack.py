@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import ModelProblem
+from napari_st2msi.features.arrays import part, prefixed
 from napari_st2msi.features.design import OWN
 from napari_st2msi.features.threads import threads_for
-from napari_st2msi.models.arrays import map_from, part, prefixed
+from napari_st2msi.models.arrays import map_from
 from napari_st2msi.models.kernel import in_kernel_space
 from napari_st2msi.models.maps import Linear, Map
 from napari_st2msi.models.ridge import Solver

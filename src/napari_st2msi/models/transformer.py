@@ -10,8 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import DataProblem, ModelProblem
+from napari_st2msi.features.arrays import part, prefixed
 from napari_st2msi.features.design import SIGNATURE, Design
-from napari_st2msi.models.arrays import part, prefixed
 from napari_st2msi.models.base import prediction
 from napari_st2msi.models.deep.learner import NetworkLearner
 from napari_st2msi.models.inputs import Inputs

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from napari_st2msi.errors import DataProblem, FileProblem, ModelProblem, RecipeProblem, St2msiError
 from napari_st2msi.evaluation.conformal import Intervals
+from napari_st2msi.features.arrays import part, prefixed
 from napari_st2msi.features.histology import HISTOLOGY
 from napari_st2msi.features.ions import frame_from_json, frame_to_json
-from napari_st2msi.models.arrays import part, prefixed
 from napari_st2msi.models.base import Predictor
 from napari_st2msi.models.registry import model_class
 from napari_st2msi.paired import dense

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from napari_st2msi.errors import FileProblem
+from napari_st2msi.features.arrays import part, prefixed
 
 _FACTS = "st2msi"
 _FORMAT = "napari-st2msi checkpoint 1"
@@ -78,16 +79,10 @@ def tensors_of(
     network: Mapping[str, torch.Tensor], best: Mapping[str, torch.Tensor], optimiser: Mapping[str, Any]
 ) -> dict[str, torch.Tensor]:
     """Return the weights of now and of the best epoch, and what the optimiser remembers, by flat names."""
-    flat = {f"network.{name}": value for name, value in network.items()}
-    flat |= {f"best.{name}": value for name, value in best.items()}
+    flat = prefixed("network", network) | prefixed("best", best)
     for number, memory in optimiser["state"].items():
-        flat |= {f"optimiser.{number}.{name}": torch.as_tensor(value) for name, value in memory.items()}
+        flat |= prefixed(f"optimiser.{number}", {name: torch.as_tensor(value) for name, value in memory.items()})
     return flat
-
-
-def part(name: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return the tensors named ``name.key``, by their key."""
-    return {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
 
 
 def optimiser_state(tensors: Mapping[str, torch.Tensor], groups: Any) -> dict[str, Any]:

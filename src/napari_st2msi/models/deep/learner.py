@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from napari_st2msi.errors import ModelProblem
+from napari_st2msi.features.arrays import part, prefixed
 from napari_st2msi.features.spatial import section_of
-from napari_st2msi.models.arrays import part, prefixed
 from napari_st2msi.models.deep.following import followed
 from napari_st2msi.models.inner import InnerFold
 from napari_st2msi.models.inputs import Inputs

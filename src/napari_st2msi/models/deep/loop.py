@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import FileProblem, ModelProblem
+from napari_st2msi.features.arrays import part
 from napari_st2msi.models.deep import checkpoint as files
 from napari_st2msi.models.deep.device import Device, Precision, fabric, found, threads
 from napari_st2msi.progress import Cancelled, Progress, never
@@ -325,13 +326,13 @@ class _Run:
                 "Delete it or choose another place."
             )
         try:
-            self.plain.load_state_dict(files.part("network", tensors))
+            self.plain.load_state_dict(part("network", tensors))
             groups = self.optimiser.state_dict()["param_groups"]
             self.optimiser.load_state_dict(files.optimiser_state(tensors, groups))
             self.epochs = [Epoch(**epoch) for epoch in facts["epochs"]]
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise FileProblem(f"The checkpoint '{path}' is damaged: {error}. Delete it to start anew.") from error
-        self.best_weights = files.part("best", tensors)
+        self.best_weights = part("best", tensors)
 
 
 def _optimiser(network: Any, schedule: Schedule) -> torch.optim.Optimizer:
