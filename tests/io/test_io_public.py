@@ -6,11 +6,13 @@ import errno
 import hashlib
 import io
 import json
+import logging
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
+import pooch
 import pytest
 
 import napari_st2msi as st2msi
@@ -180,6 +182,22 @@ def test_a_disk_that_fills_up_is_said_and_leaves_no_file(
     with pytest.raises(FileProblem, match="disk is full"):
         download(repository.data("spamtp"), tmp_path, ["visium.RDS"])
     assert not (tmp_path / "visium.RDS").exists()
+
+
+def test_nobody_but_us_says_what_is_going_on(repository: Repository, tmp_path: Path) -> None:
+    said: list[logging.LogRecord] = []
+
+    class Listening(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            said.append(record)
+
+    listening = Listening()
+    pooch.get_logger().addHandler(listening)
+    try:
+        download(repository.data("spamtp"), tmp_path, ["visium.RDS"])
+    finally:
+        pooch.get_logger().removeHandler(listening)
+    assert said == []
 
 
 def test_a_disk_that_is_full_at_the_end_is_said(

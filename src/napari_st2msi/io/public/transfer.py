@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import logging
 import os
 import shutil
 import time
@@ -62,7 +61,7 @@ def fetch(
     # The checksum is in the name: what came of another version of the file is not continued.
     part = target.parent / f".{target.name}.{file.checksum.partition(':')[2][:12]}.part"
     require_room(target.parent, file.size - (part.stat().st_size if part.exists() else 0), file.name)
-    logging.getLogger("pooch").setLevel(logging.WARNING)
+    pooch.get_logger().setLevel("WARNING")  # it is not known to `logging`, and says where bytes come from
     try:
         pooch.retrieve(
             file.url, file.checksum, target.name, target.parent, downloader=_Continued(part, file, progress, cancelled)
