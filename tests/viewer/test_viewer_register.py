@@ -599,6 +599,7 @@ def test_landmarks_of_a_section_are_fitted_applied_and_saved(
     assert section.registered
     assert state.work(section).unsaved
     assert "MSI lies over the ST" in dock.messages.text
+    assert dock.messages.action.text() == "Pair in the Data dock"
     assert not dock.run_bar.button.isEnabled(), "nothing is left to apply"
     assert "registered, not saved" in dock.state_line.text()
 

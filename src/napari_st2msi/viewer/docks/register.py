@@ -293,7 +293,8 @@ class RegisterDock(RegisterLayout):
             self.editor.mark_saved()
             self.context.registration = registration
         self.state.set_registered(section)
-        self.messages.show_result(applied_in_words(section, registration))
+        action = ("Pair in the Data dock", self._open_data) if section.has_st else None
+        self.messages.show_result(applied_in_words(section, registration), action=action)
         self._refresh()
         if then is not None:
             then(section)
