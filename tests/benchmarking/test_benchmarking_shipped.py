@@ -1,4 +1,4 @@
-"""Every combination of the configs that come along, on a small section: `pytest -m slow` runs it, for many minutes."""
+"""Every combination of the configs that come along, on a small section: `pytest -m slow` runs it, for two minutes."""
 
 from __future__ import annotations
 
