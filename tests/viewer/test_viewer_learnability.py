@@ -22,6 +22,7 @@ from napari_st2msi.paired import PairedDataset
 from napari_st2msi.recipe import Genes, Recipe
 from napari_st2msi.section import Section
 from napari_st2msi.viewer import layers
+from napari_st2msi.viewer.docks.compare import CompareDock
 from napari_st2msi.viewer.docks.learnability import LearnabilityDock
 from napari_st2msi.viewer.docks.learnability_plot import axes_of
 from napari_st2msi.viewer.docks.learnability_work import Assessed
@@ -118,21 +119,41 @@ def test_a_split_that_cannot_be_made_is_an_error_in_words(dock, paired, qtbot):
     assert dock.state.learnability is None
 
 
+def in_groups(paired: PairedDataset, **columns: int) -> PairedDataset:
+    """Return the same spots, each column with as many groups as said."""
+    genes, ions = paired.genes.copy(), paired.ions.copy()
+    for table in (genes, ions):
+        for name, n in columns.items():
+            table.obs[name] = [f"{name}{number * n // len(paired)}" for number in range(len(paired))]
+    return PairedDataset(genes, ions)
+
+
 def test_groups_are_offered_where_spots_have_them(dock, data, make_section):
     section, paired = data
     dock.state.add_section(section)
     dock.state.set_paired(paired, section)
     assert dock.protocols._groups.isHidden()
     assert dock.protocols.chosen() == ("random", "blocks")
-    half = paired.genes.obs_names < paired.genes.obs_names[len(paired) // 2]
-    genes, ions = paired.genes.copy(), paired.ions.copy()
-    for table in (genes, ions):
-        table.obs["donor"] = np.where(half, "A", "B")
-    dock.state.set_paired(PairedDataset(genes, ions), section)
+    dock.state.set_paired(in_groups(paired, donor=2), section)
     assert not dock.protocols._groups.isHidden()
     dock.protocols.boxes["leave_group_out"].setChecked(True)
     assert "leave_group_out:donor" in dock.protocols.chosen()
     assert "each donor" in dock.protocols.summary()
+
+
+@pytest.mark.parametrize("make", [LearnabilityDock, CompareDock])
+def test_another_group_than_the_first_is_announced_once_and_kept(qtbot, viewer, data, make):
+    dock = on_screen(qtbot, make(viewer), size=(340, 760))
+    dock.state.add_section(data[0])
+    dock.state.set_paired(in_groups(data[1], donor=2, roi=6), data[0])
+    group = dock.protocols.group
+    assert group.box.count() == 2
+    told = []
+    dock.protocols.changed.connect(lambda: told.append(group.value()))
+    group.box.setCurrentIndex(1)
+    second = group.box.itemData(1)
+    assert told == [second]
+    assert group.value() == second
 
 
 def test_a_click_in_the_scatter_looks_at_that_ion_and_says_why(assessed, found, qtbot):

@@ -254,10 +254,7 @@ class LearnabilityDock(Dock):
         self.expect.show_found(found)
         if self.criteria.value != found.criteria and not self._judging.running:
             self.criteria.set_value(found.criteria)
-        self.judged_by.set_choices([(name, protocol_words(name)) for name in found.protocols])
-        self.judged_by.blockSignals(True)
-        self.judged_by.set_value(found.judged_by)
-        self.judged_by.blockSignals(False)
+        self.judged_by.set_choices([(name, protocol_words(name)) for name in found.protocols], found.judged_by)
         self._on_ion(self.state.ion)
         self._on_brushed()
 

@@ -67,10 +67,7 @@ class ProtocolsView(QWidget):
         """Offer the groups that spots belong to; without any, whole groups cannot be held out."""
         choices = group_choices(parts, recipe)
         known = bool(choices) and choices[0][0] != choices[0][1]  # a group that is there says how many there are
-        chosen = self.group.value()
-        self.group.set_choices(choices if known else [])
-        if known and chosen in dict(choices):
-            self.group.set_value(chosen)
+        self.group.set_choices(choices if known else [], self.group.value())
         self._groups.setVisible(known)
 
     def chosen(self) -> tuple[str, ...]:

@@ -86,12 +86,8 @@ class PlotView(QWidget):
         has_classes = bool((found.table["class"] != "").any())
         colours = [("tier", "tier"), ("finding", "what was found")] + [("class", "chemical class")] * has_classes
         for field, choices in ((self.across, axes), (self.up, axes), (self.colour, colours)):
-            field.set_choices(choices)
             keep = before is not None and known[field] in dict(choices)
-            # Not announced: all three are set before anything is drawn.
-            field.blockSignals(True)
-            field.set_value(known[field] if keep else first[field])
-            field.blockSignals(False)
+            field.set_choices(choices, known[field] if keep else first[field])
         self._draw()
         self.show_ion(self._ion)
 

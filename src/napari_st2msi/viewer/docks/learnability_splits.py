@@ -61,11 +61,8 @@ class SplitsView(QWidget):
         chosen = self.protocol.value()
         self._section, self._found = section, found
         names = [] if found is None else [name for name in found.protocols if name in found.evaluations]
-        self.protocol.set_choices([(name, protocol_words(name)) for name in names])
-        if names:
-            self.protocol.blockSignals(True)
-            self.protocol.set_value(chosen if chosen in names else found.judged_by if found else names[0])
-            self.protocol.blockSignals(False)
+        chosen = chosen if chosen in names or found is None else found.judged_by
+        self.protocol.set_choices([(name, protocol_words(name)) for name in names], chosen)
         self._on_protocol()
 
     @property

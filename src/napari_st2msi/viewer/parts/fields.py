@@ -130,12 +130,13 @@ class ChoiceField(Field):
         self.box.currentIndexChanged.connect(lambda _: self.changed.emit())
         self._hold(self.box)
 
-    def set_choices(self, choices: Sequence[tuple[Any, str]]) -> None:
-        """Offer other choices, without announcing a change."""
+    def set_choices(self, choices: Sequence[tuple[Any, str]], chosen: Any = None) -> None:
+        """Offer other choices, of which `chosen`, or the first, is chosen; no change is announced."""
         self.box.blockSignals(True)
         self.box.clear()
         for value, words in choices:
             self.box.addItem(words, value)
+        self.box.setCurrentIndex(max(self.box.findData(chosen), 0) if choices else -1)
         self.box.blockSignals(False)
 
     def value(self) -> Any:
