@@ -274,7 +274,7 @@ BOARD = pd.DataFrame(
 
 
 def test_a_row_says_how_far_behind_it_is(qtbot):
-    assert row_in_words(BOARD.iloc[0]) == "ridge · hvg: median R² 0.40 over 20 ions. The best."
+    assert row_in_words(BOARD.iloc[0]) == "ridge · HVG: median R² 0.40 over 20 ions. The best."
     assert "Behind the best by 0.020 [−0.010, 0.050], which is as good." in row_in_words(BOARD.iloc[1])
     assert row_in_words(BOARD.iloc[2]).endswith("Behind the best by 0.300 [0.250, 0.350].")
 
