@@ -63,13 +63,13 @@ class CompareDock(Dock):
         self.features_group = self.add_group("Features", self.features, open=False, summary=self.features.summary)
         self.protocols_group = self.add_group("Held out", self.protocols, summary=self.protocols.summary)
         self.ticked = (self.models_group, self.features_group, self.protocols_group)
-        self.config_group = self.add_group("Config and results", self._files(), open=False,
-                                           summary=self._files_in_words)  # fmt: skip
         self.live = Words(role="note")
         self.body.addWidget(self.live)
         self.results, self.failures = ResultsView(), FailuresView()
         self.results_group = self.add_group("Leaderboard", self.results)
         self.failures_group = self.add_group("What failed", self.failures)
+        self.config_group = self.add_group("Config and results", self._files(), open=False,
+                                           summary=self._files_in_words)  # fmt: skip
         self._connect()
         self._on_data()
 
@@ -219,6 +219,8 @@ class CompareDock(Dock):
             )
             return
         self.results.mark(looked.names)
+        if self.state.section not in sections:
+            self.state.section = sections[0]  # else Explore would go on showing one that was not predicted
         for section in sections:
             model = self.state.work(section).model
             if model is not None and not _same(model.recipe, looked.recipe):

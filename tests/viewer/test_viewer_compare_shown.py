@@ -1,0 +1,74 @@
+"""What the Compare dock shows of a benchmark, in itself and in Explore."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from napari.components import ViewerModel
+from qtpy.QtCore import Qt
+from qtpy.QtTest import QTest
+
+from docked import PATIENCE_MS, QUICK, brain, on_screen, press
+from napari_st2msi.paired import PairedDataset
+from napari_st2msi.section import Section
+from napari_st2msi.viewer.docks import compare_work
+from napari_st2msi.viewer.docks.compare import CompareDock
+from napari_st2msi.viewer.docks.explore import ExploreDock
+from napari_st2msi.viewer.state import state_of
+
+
+@pytest.fixture(scope="module")
+def data() -> tuple[Section, PairedDataset]:
+    """A simulated section, registered and paired."""
+    return brain(200, ions_per_kind=1)
+
+
+@pytest.fixture
+def dock(
+    qtbot: Any,
+    viewer: ViewerModel,
+    data: tuple[Section, PairedDataset],
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> CompareDock:
+    """A dock with a paired section, that compares ridge with coordinates on random spots."""
+    monkeypatch.setattr(compare_work, "user_folder", lambda: tmp_path_factory.getbasetemp() / "compared")
+    state = state_of(viewer)
+    state.recipe = QUICK
+    dock = on_screen(qtbot, CompareDock(viewer), size=(340, 760))
+    section, paired = data
+    state.add_section(section)
+    state.set_paired(paired, section)
+    for choice, names in ((dock.models, ("ridge", "coordinates")), (dock.protocols, ("random",))):
+        for name, box in choice.boxes.items():
+            box.setChecked(name in names)
+    return dock
+
+
+def click_row(dock: CompareDock, row: int) -> None:
+    """Click a row of the leaderboard."""
+    table = dock.results.table
+    where = table.visualRect(table.board.index(row, 0)).center()
+    QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier, where)
+
+
+def test_explore_turns_to_the_section_that_was_predicted(dock, data, viewer, make_section, qtbot):
+    press(qtbot, dock)
+    other = make_section("another")
+    dock.state.add_section(other)
+    dock.state.section = other
+    explore = on_screen(qtbot, ExploreDock(viewer), size=(340, 760))
+    click_row(dock, 0)
+    qtbot.waitUntil(lambda: "Explore shows" in dock.messages.text, timeout=PATIENCE_MS)
+    assert dock.state.section is data[0]
+    qtbot.waitUntil(
+        lambda: explore.gathered is not None and explore.gathered.kind == "out_of_fold", timeout=PATIENCE_MS
+    )
+
+
+def test_results_stand_above_files(dock):
+    order = [dock.body.indexOf(group) for group in (dock.protocols_group, dock.results_group, dock.config_group)]
+    assert order == sorted(order)
+    assert -1 not in order
