@@ -252,7 +252,7 @@ def test_what_to_expect_of_a_metabolite_that_is_like_another_comes_from_all_othe
     assert view.known == {name: float(f"{found.table.loc[ion, name]:.3g}") for name in view.known}
     others = replace(found, table=found.table.drop(index=ion))
     row = others.expect(pd.DataFrame([view.known])).iloc[0]
-    assert f"Tier {int(row['tier'])}: {TIERS[int(row['tier'])]}." in view.words.text()
+    assert f"Most likely tier {int(row['tier'])}: {TIERS[int(row['tier'])]}." in view.words.text()
     assert f"tier 3 {row['tier_likely_3']:.0%}" in view.words.text()
     for outcome in ("r2", "gain"):
         low, high = (f"{row[f'{outcome}_{end}']:.2f}".replace("-", "−") for end in ("lower", "upper"))
@@ -266,7 +266,7 @@ def test_properties_beyond_those_seen_are_said_and_little_may_be_known(assessed,
     most = found.table["moran_i"].max()
     view.fields["moran_i"].set_value(1.0)
     expected(assessed, qtbot)
-    assert view.words.text().startswith("Tier ")
+    assert view.words.text().startswith("Most likely tier ")
     assert "Moran's I 1.00 is above what was seen" in view.beyond.text()
     assert f"{most:.2f}" in view.fields["moran_i"].toolTip()
     view.fields["moran_i"].set_value(found.table["moran_i"].median())

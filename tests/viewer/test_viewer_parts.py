@@ -8,7 +8,8 @@ import weakref
 from unittest.mock import Mock
 
 import pytest
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtGui import QFocusEvent
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QSpinBox, QVBoxLayout, QWidget
 
@@ -365,3 +366,12 @@ def test_buttons_wrap_where_there_is_no_room(qtbot):
     for button in buttons[1:]:
         button.hide()
     qtbot.waitUntil(lambda: row.minimumHeight() == line.height())
+
+
+def test_the_list_of_choices_has_the_colours_of_its_field(qtbot):
+    edit = shown(qtbot, SearchEdit())
+    palette = edit.palette()
+    palette.setColor(palette.ColorRole.Base, Qt.GlobalColor.darkBlue)
+    edit.setPalette(palette)
+    QApplication.sendEvent(edit, QFocusEvent(QEvent.Type.FocusIn))
+    assert edit.completer().popup().palette().base().color() == palette.base().color()

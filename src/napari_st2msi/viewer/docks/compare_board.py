@@ -19,7 +19,7 @@ _BEHIND = "behind"
 #: Columns: of the leaderboard, title, what it means, width at an ordinary font.
 _COLUMNS = (
     ("model", "Model", "What predicted, and what it saw of genes", 118),
-    ("r2", "R²", "Median over ions, out of fold", 44),
+    ("r2", "R²", "Median over ions, out of fold", 50),
     (_BEHIND, "Behind", "By how much the median R² lies behind the best, with its 95 % interval (paired block "
      "bootstrap); an interval that reaches 0 is as good", 84),
     ("gain", "Gain", "Median over ions of the R² beyond the best baseline without genes", 50),
@@ -33,8 +33,8 @@ _COLUMNS = (
 )  # fmt: skip
 _SHARES = ("share_gain",)
 _MOST_ROWS = 9
-# Rows are drawn as far behind as so many times the median row.
-_FAR = 6.0
+# Rows are drawn as far behind as so many times the median row, and by so much R² at most.
+_FAR, _FARTHEST = 6.0, 1.0
 
 
 class BoardModel(TitledModel):
@@ -65,7 +65,7 @@ class BoardModel(TitledModel):
         ends = self.frame[["behind_lower", "behind_upper"]].dropna().to_numpy(dtype=float)
         if not len(ends):
             return 0.0, 1.0
-        most = min(float(ends.max()), _FAR * float(np.median(ends[:, 1])))
+        most = min(float(ends.max()), _FAR * float(np.median(ends[:, 1])), _FARTHEST)
         return min(float(ends.min()), 0.0), max(most, 1e-6)
 
     # -- Qt's questions -------------------------------------------------------------------------

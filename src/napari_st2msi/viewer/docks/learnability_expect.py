@@ -161,8 +161,8 @@ def expected_in_words(expected: Expected) -> str:
         if outcome in judged:
             held.append(f"{judged[outcome]['coverage']:.0%} ({title})")
     lines = [
-        f"Tier {int(row['tier'])}: {TIERS[int(row['tier'])]}.",
-        f"How likely: {likely}.",
+        f"Most likely tier {int(row['tier'])}: {TIERS[int(row['tier'])]}.",
+        f"Chances: {likely}.",
         f"{' · '.join(parts)}, judged by {protocol_words(found.judged_by)}: {LEVEL:.0%} intervals"
         + (f", which held {' and '.join(held)} of ions left out." if held else "."),
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from qtpy.QtCore import QStringListModel, Qt, Signal
+from qtpy.QtGui import QFocusEvent
 from qtpy.QtWidgets import QCompleter, QLineEdit, QWidget
 
 from napari_st2msi.viewer.parts.style import restyle
@@ -38,6 +39,13 @@ class SearchEdit(QLineEdit):
         self.setClearButtonEnabled(True)
         self.returnPressed.connect(self._on_return)
         self.textEdited.connect(lambda _: self._mark(False))
+
+    def focusInEvent(self, event: QFocusEvent | None) -> None:
+        """Give the list of choices, which is a window of its own, the colours of the theme."""
+        super().focusInEvent(event)
+        popup = self.completer().popup()
+        popup.setPalette(self.palette())
+        popup.setFont(self.font())
 
     def set_choices(self, choices: Iterable[tuple[str, str]]) -> None:
         """Set what can be chosen, as (key, words); equal words keep the first key."""
