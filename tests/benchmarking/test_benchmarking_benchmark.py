@@ -370,3 +370,5 @@ def test_the_command(done: Benchmark, tmp_path: Path) -> None:
     config.write_text("models: [rigde]\nprotocols: [random]\ndata: [a.zarr]")
     assert "There is no model 'rigde'" in refused("benchmark", config, "--out", tmp_path / "new")
     assert not (tmp_path / "new").exists()
+    for command in ("benchmark", "benchmark-plan"):  # before the config is looked at
+        assert "is a file. Name a folder." in refused(command, config, "--out", config)

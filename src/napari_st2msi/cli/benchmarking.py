@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from napari_st2msi.cli.console import Run, written
+from napari_st2msi.cli.outputs import check_folder
 from napari_st2msi.errors import RecipeProblem
 
 _Config = Annotated[
@@ -43,6 +44,7 @@ def benchmark(
     """
     from napari_st2msi.benchmarking.benchmark import benchmark as compare
 
+    check_folder(out, overwrite=True)
     with run.progress("Benchmark") as progress:
         found = compare(config, out, jobs=jobs, progress=progress, cancelled=run.cancelled)
     _show(found, run)
@@ -59,6 +61,7 @@ def benchmark_plan(config: _Config, out: _Out, held: _Held = False, *, run: Run)
     from napari_st2msi.benchmarking.config import Config
     from napari_st2msi.benchmarking.plan import make_plan
 
+    check_folder(out, overwrite=True)
     with run.progress("Checking") as progress:
         plan = make_plan(Config.read(config), progress=progress, cancelled=run.cancelled)
     with nullcontext() if held else alone(out):
