@@ -578,8 +578,14 @@ def test_brushed_ions_are_shown_alone_until_all_are_wanted(full, qtbot):
 
 def test_tiers_of_learnability_are_columns_of_the_table(full, qtbot):
     table = pd.DataFrame({"tier": [1, 3, 2], "relative_r2": [0.8, -0.1, np.nan]}, index=["ion1", "ion0", "ion3"])
-    full.state.set_learnability(SimpleNamespace(table=table))
+    full.state.set_learnability(SimpleNamespace(table=table, judged_by="leave_donor"))
     qtbot.waitUntil(lambda: "tier" in full.gathered.frame, timeout=10_000)
+    said = {}
+    for ion in ("ion0", "ion2"):
+        full.state.ion = ion
+        said[ion] = full.ions.verdict.text()
+    assert said["ion0"].endswith(" · Tier 3, judged by each donor")
+    assert "Tier" not in said["ion2"]
     assert full.gathered.frame["ceiling_share"]["ion1"] == 0.8
     rows = full.ions.table.ions
     place = [column.key for column in rows.columns].index("tier")

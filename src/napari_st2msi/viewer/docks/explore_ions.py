@@ -13,6 +13,7 @@ from superqt import QElidingLabel, QFlowLayout
 
 from napari_st2msi.errors import St2msiError
 from napari_st2msi.viewer.aside import wanted
+from napari_st2msi.viewer.docks.learnability_choices import protocol_words
 from napari_st2msi.viewer.explore_source import (
     KINDS,
     Gathered,
@@ -162,8 +163,8 @@ class IonsPage(QWidget):
         assert self.gathered is not None
         row = self.gathered.frame.iloc[int(self.gathered.frame.index.get_indexer(pd.Index([ion]))[0])]
         self.title.setText(self._label(ion))
-        verdict = str(row.get("verdict", "") or "")
-        self.verdict.setText(verdict[:1].upper() + verdict[1:] if self.gathered.scored else "")
+        verdict = str(row.get("verdict", "") or "") if self.gathered.scored else ""
+        self.verdict.setText(" · ".join(filter(None, (verdict[:1].upper() + verdict[1:], self._tier(row)))))
         covered = coverage_in_words(row, self.gathered.level)
         lines = (scores_in_words(row), baselines_in_words(row), covered)
         self.scores.setText("\n".join(filter(None, lines)))
@@ -171,6 +172,13 @@ class IonsPage(QWidget):
         self.scores.setVisible(bool(self.scores.text()))
         source = self.gathered.source
         self.train.setVisible(source.predicted is None and source.section.has_st)
+
+    def _tier(self, row: pd.Series) -> str:
+        """Return the tier of an ion, and by which way of holding out: it may be another than that of the verdict."""
+        found, tier = self.state.learnability, row.get("tier")
+        if found is None or pd.isna(tier):
+            return ""
+        return f"Tier {int(tier)}, judged by {protocol_words(found.judged_by)}"
 
     def _show_bars(self) -> None:
         values, gathered = self.pictures.values, self.gathered
