@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from napari.components import ViewerModel
-from qtpy.QtCore import QPointF, Qt
+from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtTest import QTest
 
 from docked import PATIENCE_MS, QUICK, brain, come_to_rest, on_screen, press
@@ -195,8 +195,12 @@ def test_moran_i_is_set_against_each_outcome_under_each_protocol(assessed, found
         expected = f"{found.spearman(protocol, 'r2', predictor='coordinates'):.2f}".replace("-", "−")
         assert expected != "nan"
         assert famous.numbers[f"{protocol}_r2_coordinates"].text() == expected
+    bar = assessed.scroll.verticalScrollBar()
+    bar.setValue(bar.maximum())
     qtbot.mouseClick(famous.numbers["random_gain"], Qt.MouseButton.LeftButton)
     assert (assessed.plot.across.value(), assessed.plot.up.value()) == ("moran_i", "random_gain")
+    view = assessed.scroll.viewport()
+    assert view.rect().contains(assessed.plot.scatter.mapTo(view, QPoint(0, 0)))  # it comes into view
     assert f"Spearman {famous.numbers['random_gain'].text()}" in assessed.plot.rank.text()
 
 

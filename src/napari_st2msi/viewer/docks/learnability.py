@@ -119,7 +119,7 @@ class LearnabilityDock(Dock):
         self.plot.chosen.connect(self._choose)
         self.plot.brushed.connect(self._brush)
         self.counts.brushed.connect(self._brush)
-        self.famous.chosen.connect(partial(self.plot.show_axes, "moran_i"))
+        self.famous.chosen.connect(self._show_smoothness)
         self.criteria.changed.connect(self._judge)
         self.judged_by.changed.connect(self._judge)
         self._judging.done.connect(self._on_judged)
@@ -203,6 +203,12 @@ class LearnabilityDock(Dock):
         if hasattr(self, "splits"):  # the first look comes before the parts
             self.plot.set_look(look)
             self.counts.set_look(look)
+
+    def _show_smoothness(self, column: str) -> None:
+        """Set Moran's I against an outcome in the scatter, and bring that into view."""
+        self.plot.show_axes("moran_i", column)
+        self.ions_group.expand()
+        self.scroll.verticalScrollBar().setValue(self.ions_group.y())
 
     def _choose(self, ion: str) -> None:
         self.state.ion = ion
