@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from napari_st2msi.errors import FileProblem, ModelProblem
 
 DESCRIPTION, TENSORS = "model.json", "tensors.safetensors"
-FORMAT, VERSION = "napari-st2msi model", 3
+FORMAT, VERSION = "napari-st2msi model", 4
 _MOST_JSON = 512 * 2**20  # bytes; a description of 100,000 genes and ions needs a tenth of this
 _MOST_TENSORS = 16 * 2**30  # bytes; the largest network here needs a hundredth of this
 _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "I64": "int64", "I32": "int32", "I16": "int16"}
@@ -28,7 +28,7 @@ class Description(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     format: Literal["napari-st2msi model"]
-    version: Literal[3]
+    version: Literal[4]
     model: str = Field(max_length=200)
     recipe: dict[str, Any]
     genes: list[str]
