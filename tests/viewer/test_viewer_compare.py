@@ -263,20 +263,25 @@ def test_a_section_is_known_by_its_spots_and_ions_and_not_by_its_name(section, g
 
 BOARD = pd.DataFrame(
     [
-        ["brain", "ridge", "hvg", "blocks", 0, 1, 20, 0.4, 0.2, 0.0, 0.0, 0.0, True],
-        ["brain", "ridge", "svd", "blocks", 0, 2, 20, 0.38, 0.1, 0.02, -0.01, 0.05, True],
-        ["brain", "position", "none", "blocks", 0, 3, 20, 0.1, np.nan, 0.3, 0.25, 0.35, False],
-        ["brain", "linear", "svd", "blocks", 0, 4, 20, -9.0, -9.0, 9.4, 9.0, 9.9, False],
+        ["brain", "ridge", "hvg", "blocks", 0, 1, 20, 0.4, 0.2, 0.0, 0.0, 0.0, 0, 0, True],
+        ["brain", "ridge", "svd", "blocks", 0, 2, 20, 0.38, 0.1, 0.02, -0.01, 0.05, 2, 3, True],
+        ["brain", "position", "none", "blocks", 0, 3, 20, 0.1, np.nan, 0.3, 0.25, 0.35, 20, 0, False],
+        ["brain", "linear", "svd", "blocks", 0, 4, 20, -9.0, -9.0, 9.4, 9.0, 9.9, 20, 0, False],
     ],
     columns=["data", "model", "features", "protocol", "seed", "rank", "n_common", "r2", "gain", "behind",
-             "behind_lower", "behind_upper", "as_good"],
+             "behind_lower", "behind_upper", "n_lower", "n_higher", "as_good"],
 ).reindex(columns=[*NAMES, *COLUMNS])  # fmt: skip
 
 
 def test_a_row_says_how_far_behind_it_is(qtbot):
     assert row_in_words(BOARD.iloc[0]) == "ridge · HVG: median R² 0.40 over 20 ions. The best."
-    assert "Behind the best by 0.020 [−0.010, 0.050], which is as good." in row_in_words(BOARD.iloc[1])
-    assert row_in_words(BOARD.iloc[2]).endswith("Behind the best by 0.300 [0.250, 0.350].")
+    assert row_in_words(BOARD.iloc[1]).endswith(
+        "Behind the best by 0.020 [−0.010, 0.050], median over ions: lower on 2, higher on 3, not told apart on 15. "
+        "As good."
+    )
+    assert row_in_words(BOARD.iloc[2]).endswith(
+        "0.300 [0.250, 0.350], median over ions: lower on 20, higher on 0, not told apart on 0."
+    )
 
 
 def test_a_row_is_looked_at_once_by_a_double_click_and_by_return(qtbot):
@@ -297,12 +302,29 @@ def test_a_row_is_looked_at_once_by_a_double_click_and_by_return(qtbot):
 
 
 @pytest.mark.parametrize(("rows", "words"), [
-    ([0], "The best."), ([0, 1], "The other is as good within its interval."),
-    ([0, 2], "No other is as good within its interval."),
-    ([0, 1, 2], "1 of the 2 others is as good within their interval."),
+    ([0], "The best."), ([0, 1], "The other is as good."), ([0, 2], "No other is as good."),
+    ([0, 1, 2], "1 of 2 others is as good."),
 ])  # fmt: skip
 def test_what_is_as_good_as_the_best_is_counted(rows, words):
     assert board_in_words(BOARD.iloc[rows]).endswith(words)
+
+
+def test_a_row_that_was_not_set_against_the_best_says_why_and_is_not_counted_as_worse(qtbot):
+    board = BOARD.astype({"n_lower": "Int64", "n_higher": "Int64", "as_good": "boolean"})
+    against = ["behind", "behind_lower", "behind_upper", "n_lower", "n_higher", "as_good"]
+    board.loc[2, against] = pd.NA
+    assert row_in_words(board.iloc[2]).endswith(
+        "Not set against the best: its buffer is another, so other spots trained it."
+    )
+    assert row_in_words(board.assign(n_common=0).iloc[2]).endswith("no ion was learned by all.")
+    words = board_in_words(board.iloc[[0, 1, 2]])
+    assert words.endswith("The other is as good. Not judged against it: 1 (point at a row to see why).")
+    assert board_in_words(board.iloc[[0, 2]]).count("as good") == 0
+    view = ResultsView()
+    qtbot.addWidget(view)
+    view.show_board(board)
+    view.show()
+    assert not view.table.grab().toImage().isNull()
 
 
 def test_the_heatmap_has_baselines_under_all_features_and_gaps_where_nothing_was_done(qtbot):

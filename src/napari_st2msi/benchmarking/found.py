@@ -49,8 +49,12 @@ class Benchmark:
         a gain above 0.02), medians of `pearson`, `spearman`, `rmse_sd`, `ssim`, `residual_moran_i`, `presence_auc`,
         `presence_mcc`, of the baselines `r2_coordinates` and `r2_position`, `skill_coordinates`, `skill_position` and
         `gain`; Spearman's correlation of Moran's I with skill (`moran_r2`) and with gain (`moran_gain`). Against the
-        first row, `best`: `behind` (median difference of R²) from `behind_lower` to `behind_upper` (95 %, paired block
-        bootstrap), and `as_good`, whether that interval reaches 0.
+        first row, `best`: `behind` (median over ions of how much lower R² is, which is not the difference of the
+        medians) from `behind_lower` to `behind_upper` (95 %, paired block bootstrap); on how many ions R² is lower and
+        higher (`n_lower`, `n_higher`: by the interval of the ion's own difference); and `as_good`, whether the interval
+        of `behind` reaches 0 and no more ions are lower than higher, but for one in twenty of those that differ. All
+        six are empty where a row was not set against the first, because other spots trained it or no ion was learned
+        by all.
     metabolites
         One row for each ion of each combination: the names, `ion`, and `Evaluation.flat()`.
     failures

@@ -58,10 +58,12 @@ def in_short(found: Benchmark) -> list[str]:
         sees = "of the models that see genes, " if len(fair) < len(rows) and len(fair) else ""
         level = int(rows["as_good"].sum()) - 1 if best["rank"] == 1 else 0
         others = f", with {level:,} others as good" if level > 1 else ", with another as good" if level else ""
+        apart = int(rows["as_good"].isna().sum()) if rows["n_common"].any() else 0
+        beside = f" Not set against the first, as other spots trained them: {apart:,}." if apart else ""
         above = "" if best["rank"] == 1 else f" Better, without a gene: {first['model']}, with {fixed(first['r2'], 3)}."
         sentences.append(
             f"{data}, {protocol}: {sees}{best['model']} on {best['features']} came first{others}; median R² "
-            f"{fixed(best['r2'], 3)}, {_gained(best['gain'])}.{above}"
+            f"{fixed(best['r2'], 3)}, {_gained(best['gain'])}.{above}{beside}"
         )
     return sentences or ["Nothing was done: see what failed."]
 
@@ -119,9 +121,11 @@ def methods(found: Benchmark) -> list[tuple[str, str]]:
             "and quartiles are over the ions that all combinations of the same data, protocol and seed learned, so "
             f"that rows are about the same ions. There is skill above R² = {SKILL:g}. Models that held out the same "
             "spots are compared with the first of them: the median over ions of the difference in R², with its "
-            f"{LEVEL:.0%} interval of the paired block bootstrap ({DRAWS:,} draws of squares of tissue). Those whose "
-            "interval reaches 0 are as good as the first. The first of many is flattered, and intervals are about "
-            "other tissue of these sections, not about other donors.",
+            f"{LEVEL:.0%} interval of the paired block bootstrap ({DRAWS:,} draws of squares of tissue), and the "
+            "numbers of ions on which they are lower and higher by the interval of that ion. Those whose interval over "
+            "all reaches 0 are as good as the first, unless more ions are lower than higher by over one in twenty of "
+            "those that differ. The first of many is flattered, and intervals are about other tissue of these "
+            "sections, not about other donors.",
         )
     )
     parts.append(("Computing", _computing(found)))

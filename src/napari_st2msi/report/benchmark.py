@@ -23,6 +23,8 @@ _COLUMNS = {
     "features": ("features", True),
     "r2": ("median R²", False),
     "behind": ("behind", False),
+    "n_lower": ("ions lower", False),
+    "n_higher": ("ions higher", False),
     "gain": ("gain", False),
     "share_gain": ("ions with gain", False),
     "r2_coordinates": ("R² neighbours", False),
@@ -39,7 +41,7 @@ _COLUMNS = {
 }
 #: What the features of models are called that see no gene.
 NO_FEATURES = "none"
-_WHOLE = ("seed", "rank", "n_common")
+_WHOLE = ("seed", "rank", "n_lower", "n_higher", "n_common")
 
 
 def benchmark_page(
@@ -184,7 +186,7 @@ def _cell(name: str, row: Mapping[Any, Any]) -> str:
     value = row[name]
     if _COLUMNS[name][1]:
         return f'<td class="text">{escape(str(value))}</td>'
-    number = float(value)
+    number = float("nan") if pd.isna(value) else float(value)
     if not np.isfinite(number):
         return '<td data-value="">–</td>'
     if name in _WHOLE:

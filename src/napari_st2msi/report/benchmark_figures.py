@@ -40,7 +40,7 @@ def heatmaps(board: pd.DataFrame) -> Figure:
         own = board[board["protocol"] == protocol]
         cells = own.pivot_table(index="model", columns="features", values="r2", aggfunc="mean", dropna=False)
         cells = cells.reindex(index=models, columns=features).astype(float)
-        good = own.groupby(["model", "features"])["as_good"].all()
+        good = own.assign(as_good=own["as_good"].fillna(False)).groupby(["model", "features"])["as_good"].all()
         values = cells.to_numpy()
         axis.imshow(values, cmap="YlGnBu", vmin=low, vmax=high, aspect="auto")
         best = np.nanmax(values) if np.isfinite(values).any() else np.nan

@@ -20,8 +20,8 @@ _BEHIND = "behind"
 _COLUMNS = (
     ("model", "Model", "What predicted, and what it saw of genes", 118),
     ("r2", "R²", "Median over ions, out of fold", 50),
-    (_BEHIND, "Behind", "By how much the median R² lies behind the best, with its 95 % interval (paired block "
-     "bootstrap); an interval that reaches 0 is as good", 84),
+    (_BEHIND, "Behind", "Median over ions of how much lower R² is than the best's, with its 95 % interval (paired "
+     "block bootstrap)", 84),
     ("gain", "Gain", "Median over ions of the R² beyond the best baseline without genes", 50),
     ("share_gain", "Genes add", "Share of ions with a gain above 0.02", 80),
     ("r2_q1", "R² ¼", "A quarter of the ions is below", 44),
@@ -119,7 +119,7 @@ class _Interval(QStyledItemDelegate):
         faint.setAlpha(90)
         painter.setPen(QPen(faint, 1))
         painter.drawLine(QPointF(place(0), area.top()), QPointF(place(0), area.bottom()))
-        if not bool(row["as_good"]):
+        if pd.isna(row["as_good"]) or not row["as_good"]:
             colour.setAlpha(170)
         painter.setPen(QPen(colour, 1.5))
         y = area.center().y()
@@ -184,6 +184,22 @@ def row_in_words(row: pd.Series) -> str:
     text = f"{_combination(row)}: median R² {fixed(r2, 2)} over {int(row['n_common']):,} ions. "
     if int(row["rank"]) == 1:
         return (text + "The best.").replace("-", "−")
-    text += f"Behind the best by {fixed(behind, 3)} [{fixed(low, 3)}, {fixed(high, 3)}]"
-    text += ", which is as good." if bool(row["as_good"]) else "."
+    if not np.isfinite(behind):
+        return f"{text}{_apart_in_words(row)}".replace("-", "−")
+    lower, higher = int(row["n_lower"]), int(row["n_higher"])
+    level = int(row["n_common"]) - lower - higher
+    text += (
+        f"Behind the best by {fixed(behind, 3)} [{fixed(low, 3)}, {fixed(high, 3)}], median over ions: lower on "
+        f"{lower:,}, higher on {higher:,}, not told apart on {level:,}."
+    )
+    if pd.isna(row["as_good"]):
+        text += " Whether it is as good is not known: an ion lies in too few places for an interval."
+    elif row["as_good"]:
+        text += " As good."
     return text.replace("-", "−")
+
+
+def _apart_in_words(row: pd.Series) -> str:
+    if not int(row["n_common"]):
+        return "Not set against the best: no ion was learned by all."
+    return "Not set against the best: its buffer is another, so other spots trained it."

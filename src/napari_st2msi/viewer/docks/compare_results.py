@@ -176,18 +176,21 @@ class FailuresView(QWidget):
 
 
 def board_in_words(rows: pd.DataFrame) -> str:
-    """Return what is best, and how many are as good."""
+    """Return what is best, how many are as good, and how many were not set against it."""
     if rows.empty:
         return "Nothing was done under this way of holding out."
-    others, ties = len(rows) - 1, int(rows.iloc[1:]["as_good"].astype(bool).sum())
+    as_good = rows.iloc[1:]["as_good"].astype("boolean")
+    others, ties, apart = int(as_good.notna().sum()), int(as_good.sum()), int(as_good.isna().sum())
     text = row_in_words(rows.iloc[0])
-    if not others:
-        return text
-    if not ties:
-        return f"{text} No other is as good within its interval."
-    if others == 1:
-        return f"{text} The other is as good within its interval."
-    return f"{text} {ties:,} of the {others:,} others {'is' if ties == 1 else 'are'} as good within their interval."
+    if others and not ties:
+        text += " No other is as good."
+    elif others == 1:
+        text += " The other is as good."
+    elif others:
+        text += f" {ties:,} of {others:,} others {'is' if ties == 1 else 'are'} as good."
+    if apart:
+        text += f" Not judged against it: {apart:,} (point at a row to see why)."
+    return text
 
 
 def _distinct(labels: list[str], names: list[str]) -> list[str]:
