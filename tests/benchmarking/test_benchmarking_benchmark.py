@@ -115,8 +115,12 @@ def test_nothing_done_is_done_again(done: Benchmark, evaluated: list[str], tmp_p
     left, others = (half / "results" / f".{key}.abc" for key in (done.find(model="coordinates").key, "of-another"))
     left.mkdir()
     others.mkdir()
-    benchmark(done.config, half)
+    heard: dict[str, float] = {}
+    benchmark(done.config, half, progress=Progress(lambda fraction, words: heard.setdefault(words, fraction)))
     assert evaluated == ["coordinates"]
+    # What is known takes no time, so that the time left is not reckoned from it.
+    assert heard["1 of 2 done"] == pytest.approx(0.1)
+    assert heard["2 of 2 done"] == pytest.approx(0.9)
     assert tables_of(half) == before
     assert not left.exists()
     assert others.exists(), "someone may be writing there"

@@ -159,9 +159,11 @@ def _run_all(
     todo = _waiting(plan, out)
     n_all = len(plan.planned)
     n_done, n_failed = sum(is_written(result_folder(out, each.key)) for each in plan.planned), 0
+    n_ran = 0  # of those to do: the time left is about them, and not about what is known already
 
     def ended(planned: Planned, outcome: Outcome) -> None:
-        nonlocal n_done, n_failed
+        nonlocal n_done, n_failed, n_ran
+        n_ran += 1
         for each in (twin for twin in plan.planned if twin.key == planned.key):
             own = replace(outcome, id=each.combination.id)
             if each != planned:
@@ -171,9 +173,9 @@ def _run_all(
             if told is not None:
                 told(each.combination, own)
         failed = f", {n_failed:,} failed" if n_failed else ""
-        progress(n_done / n_all, f"{n_done:,} of {n_all:,} done{failed}")
+        progress(n_ran / len(todo), f"{n_done:,} of {n_all:,} done{failed}")
 
-    progress(n_done / n_all, f"{n_done:,} of {n_all:,} done")
+    progress(0.0, f"{n_done:,} of {n_all:,} done")
     if jobs > 1 and len(todo) > 1:
         from napari_st2msi.benchmarking.pool import run_in_processes
 
@@ -181,7 +183,7 @@ def _run_all(
     else:
         for each in todo:
             check(cancelled)
-            own = progress.part(n_done / n_all, (n_done + 1) / n_all).named(each.combination.in_words())
+            own = progress.part(n_ran / len(todo), (n_ran + 1) / len(todo)).named(each.combination.in_words())
             ended(each, run_one(each, out, shelf, plan.config.threads, progress=own, cancelled=cancelled))
 
 
