@@ -65,6 +65,12 @@ def test_explore_turns_to_the_section_that_was_predicted(dock, data, viewer, mak
     qtbot.waitUntil(
         lambda: explore.gathered is not None and explore.gathered.kind == "out_of_fold", timeout=PATIENCE_MS
     )
+    # It says who predicted, also when that is another.
+    for row in (0, 1):
+        model = dock.results.table.board.names(row)["model"]
+        click_row(dock, row)
+        words = f"predicted by {model}, out of fold"
+        qtbot.waitUntil(lambda words=words: words in explore.state_line.accessibleName(), timeout=PATIENCE_MS)
 
 
 def test_results_stand_above_files(dock):

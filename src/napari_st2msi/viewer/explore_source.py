@@ -58,8 +58,8 @@ class Gathered:
     ----------
     frame
         Ions × `mz`, `name`, `label` and whatever scores or descriptors there are.
-    kind
-        Of the prediction, a key of `KINDS`; empty without one.
+    kind, model
+        Of the prediction, a key of `KINDS`, and the name of the model; empty without one.
     note
         How the prediction was made, in words.
     level
@@ -77,6 +77,7 @@ class Gathered:
     frame: pd.DataFrame
     binning: Binning | None
     kind: str = ""
+    model: str = ""
     note: str = ""
     level: float | None = None
     intervals: str = ""
@@ -145,6 +146,7 @@ def gather(
         frame,
         None if place is None else Binning.of(np.asarray(place.positions)),
         str(provenance.get("kind", "")),
+        str(provenance.get("model", "")),
         str(provenance.get("note", "")),
         level=None if level is None else float(level),
         intervals=str(intervals),

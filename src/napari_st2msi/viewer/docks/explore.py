@@ -10,6 +10,7 @@ from qtpy.QtGui import QKeySequence, QShortcut
 
 from napari_st2msi.section import Section
 from napari_st2msi.viewer import keys
+from napari_st2msi.viewer.docks.compare_choices import model_words
 from napari_st2msi.viewer.docks.explore_cautions import Cautions
 from napari_st2msi.viewer.docks.explore_ions import LETTERS, IonsPage
 from napari_st2msi.viewer.docks.explore_pages import Pages
@@ -154,7 +155,9 @@ class ExploreDock(Dock):
         if source.pixels is not None:
             parts.append(f"{source.pixels.n:,} pixels")
         if source.predicted is not None:
-            parts.append(f"predicted {KINDS.get(gathered.kind, ('',))[0]}".strip())
+            model = f"by {model_words(gathered.model)}" if gathered.model else ""
+            how = ", ".join(filter(None, (model, KINDS.get(gathered.kind, ("",))[0])))
+            parts.append(f"predicted {how}".strip())
         elif source.section.has_st:
             parts.append("not predicted yet")
         if source.pixels is not None and source.section.has_st and not source.section.registered:
