@@ -86,17 +86,15 @@ def autocorrelation(
     graph = checked_graph(graph, xy, sections, n_neighbours)
     cross, own, power = neighbour_sums(values, graph, sections)
     moments = _moments(graph, sections)
-    index = pd.RangeIndex(values.shape[1]) if names is None else pd.Index(names, name="name")
-    table = pd.DataFrame(index=index)
+    columns: dict[str, NDArray[np.float64]] = {}
     with np.errstate(divide="ignore", invalid="ignore"):
         # Rough is a low I and a high C: the sign turns either into "smoother than noise".
         for name, letter, form, sign in (("moran", "i", cross, 1.0), ("geary", "c", own - cross, -1.0)):
             scale, mean, deviation = moments[name]
             statistic = np.where(power > 0, scale * form / power, np.nan)
             z = (statistic - mean) / deviation
-            table[f"{name}_{letter}"], table[f"{name}_z"] = statistic, z
-            table[f"{name}_p"] = _normal_p(sign * z, alternative)
-            table[f"{name}_q"] = q_values(table[f"{name}_p"].to_numpy())
+            p = _normal_p(sign * z, alternative)
+            columns |= {f"{name}_{letter}": statistic, f"{name}_z": z, f"{name}_p": p, f"{name}_q": q_values(p)}
     if n_permutations:
         reached = _permuted(
             values, graph, sections, (cross, own - cross, power), n_permutations, seed, progress, cancelled
@@ -106,10 +104,10 @@ def autocorrelation(
             p = (smoother + 1.0) / (n_permutations + 1)
             if alternative == "either":
                 p = np.minimum(1.0, 2 * np.minimum(p, (rougher + 1.0) / (n_permutations + 1)))
-            p = np.where(table["moran_i"].isna(), np.nan, p)
-            table[f"{name}_p_perm"], table[f"{name}_q_perm"] = p, q_values(p)
+            p = np.where(np.isnan(columns["moran_i"]), np.nan, p)
+            columns |= {f"{name}_p_perm": p, f"{name}_q_perm": q_values(p)}
     progress(1.0, "spatial statistics")
-    return table
+    return pd.DataFrame(columns, index=None if names is None else pd.Index(names, name="name"))
 
 
 def checked(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from napari_st2msi.errors import DataProblem
+from napari_st2msi.features.threads import threads_for
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 N_NEIGHBOURS = 6
 #: Ions of a block: few enough that three thousand spots of them stay in a processor's cache.
 AT_ONCE = 128
+# Blocks at the same time: they wait for memory, and more of them would wait for each other.
+_THREADS = 2
 
 
 def section_of(genes: AnnData) -> NDArray[Any]:
@@ -123,7 +127,8 @@ def neighbour_sums(
     labels = np.unique(section)
     members = [np.flatnonzero(section == label) for label in labels] if len(labels) > 1 else [slice(None)]
     sums = np.zeros((3, values.shape[1]))
-    for start in range(0, values.shape[1], AT_ONCE):
+
+    def add(start: int) -> None:
         part = slice(start, start + AT_ONCE)
         z = np.array(values[:, part], dtype=np.float64)
         level = np.zeros(z.shape[1])
@@ -136,6 +141,9 @@ def neighbour_sums(
         # What rounding leaves of a constant ion is not structure.
         power[power <= 1e-20 * len(z) * level] = 0
         sums[:, part] = np.einsum("ij,ij->j", z, pairs @ z), degree @ square, power
+
+    with threads_for(0), ThreadPoolExecutor(_THREADS) as pool:
+        list(pool.map(add, range(0, values.shape[1], AT_ONCE)))
     return sums[0], sums[1], sums[2]
 
 
