@@ -169,7 +169,7 @@ def test_nothing_is_half_written(tmp_path: Path, evaluation: Evaluation, paired:
     path = write_report(tmp_path / "report.html", evaluation, recipe=RECIPE, paired=paired, title="A <b> title")
     assert re.search(r"<title>A &lt;b&gt; title</title>", path.read_text(encoding="utf-8"))
     assert list(tmp_path.iterdir()) == [path]
-    with pytest.raises(FileProblem, match="cannot be written"):
+    with pytest.raises(FileProblem, match="could not be written"):
         write_report(tmp_path / "missing" / "report.html", evaluation)
     assert list(tmp_path.iterdir()) == [path]
 

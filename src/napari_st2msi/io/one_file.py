@@ -22,7 +22,8 @@ def replacing(path: Path) -> Iterator[Path]:
     FileProblem
         The folder is missing or may not be written, the disk is full, or a folder is in the way.
     """
-    beside = path.with_name(f".{path.stem}.st2msi-new{path.suffix}")
+    # Of this process alone: another may write the same file.
+    beside = path.with_name(f".{path.stem}.{os.getpid()}.st2msi-new{path.suffix}")
     try:
         yield beside
         os.replace(beside, path)

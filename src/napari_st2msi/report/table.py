@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from napari_st2msi.errors import FileProblem
+from napari_st2msi.io.one_file import replacing
 from napari_st2msi.paired import dense
 
 if TYPE_CHECKING:
@@ -71,16 +70,8 @@ def write_whole(path: str | Path, write: Callable[[Path], object]) -> Path:
         The folder does not exist or cannot be written, or the disk is full.
     """
     path = Path(path)
-    folder = None
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-        write(folder / path.name)
-        (folder / path.name).replace(path)
-    except OSError as error:
-        raise FileProblem(f"'{path}' cannot be written: {error.strerror or error}.") from error
-    finally:
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+    with replacing(path) as beside:
+        write(beside)
     return path
 
 
