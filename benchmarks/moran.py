@@ -7,7 +7,8 @@
 
 Both start from a table with its graph of neighbours and end with statistic, p-values and false discovery rates of
 all genes. squidpy is warm (its compiled code is loaded) and takes the threads it takes; ours takes two, and one for
-permutations, and computes Geary's C beside. squidpy's permutations are timed on a few and multiplied: each costs the same.
+permutations, and computes Geary's C beside. squidpy's permutations are timed on a few and multiplied: each costs the
+same.
 
 The two do not permute the same thing. squidpy deals out the rows of the graph, so that a spot's value meets the
 neighbours of another; ours deals out the values, as the test is defined. What that does to the spread of the
