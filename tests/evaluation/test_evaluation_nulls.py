@@ -1,3 +1,7 @@
+import time
+from threading import Event
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 from scipy.stats import kstest
@@ -136,6 +140,40 @@ def test_large_sections_are_compared_in_squares(smooth, monkeypatch):
     table = association(values[:, :75], values[:, 75:], xy, sections, known=known, n_surrogates=499)
     assert kstest(table["p"], "uniform").pvalue > 0.01
     assert association(values, values, xy, sections)["p"].max() == 1 / 10000
+
+
+def test_large_sections_share_the_squares_that_there_may_be(smooth, monkeypatch):
+    values = np.concatenate([x for x, *_ in smooth])
+    xy, sections = np.concatenate([place for _, place, _ in smooth]), np.repeat(["a", "b", "c"], [300, 300, 300])
+    monkeypatch.setattr(patterns, "MOST_SPOTS", 400)
+    known = waves(xy, sections)
+    assert 200 < len(known.xy) <= 400
+    counts = np.unique(known.sections, return_counts=True)[1]
+    assert (counts <= 133).all()
+    table = association(values[:, :75], values[:, 75:], xy, sections, known=known, n_surrogates=499)
+    assert kstest(table["p"], "uniform").pvalue > 0.01
+
+
+def test_a_decomposition_lets_the_window_work():
+    asked = []
+
+    def ask() -> bool:
+        asked.append(time.monotonic())
+        return False
+
+    waves(np.random.default_rng(0).uniform(size=(2000, 2)), cancelled=ask)
+    ended = time.monotonic()
+    # One that kept the interpreter would not ask before it is done.
+    assert np.diff([*asked, ended]).max() < (ended - asked[0]) / 2
+
+
+def test_a_decomposition_is_left_to_itself_when_the_user_stops():
+    release, asked = Event(), iter([False, False, True])
+    with pytest.raises(Cancelled):
+        patterns._patiently(lambda: np.zeros(int(release.wait(60))), lambda: next(asked))
+    release.set()
+    with pytest.raises(MemoryError):
+        patterns._patiently(Mock(side_effect=MemoryError), lambda: False)
 
 
 def test_bad_input_is_refused_in_words(smooth):

@@ -63,7 +63,7 @@ def association(
     truth, prediction
         (n, ions) finite, on the scale on which correlation is to be judged.
     xy
-        (n, 2) positions in µm. Sections of more than 4,000 spots are compared in the means of squares: see `waves`.
+        (n, 2) positions in µm. More than 4,000 spots are compared in the means of squares: see `waves`.
     sections
         (n,) the section of each spot; None for one.
     n_surrogates

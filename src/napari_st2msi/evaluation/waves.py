@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -14,10 +16,12 @@ from napari_st2msi.evaluation.autocorrelation import checked
 from napari_st2msi.features.blocks import longer_side, squares
 from napari_st2msi.features.spatial import centred, neighbour_graph
 from napari_st2msi.features.threads import threads_for
-from napari_st2msi.progress import check, never
+from napari_st2msi.progress import Progress, check, never
 
-#: Sections with more spots are looked at in squares, of which there are at most so many.
+#: More spots are looked at in squares, of which there are at most so many, in each section by its share of the spots.
 MOST_SPOTS = 4000
+# How often it is asked whether the user wants to stop.
+_PATIENCE_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Waves:
     Attributes
     ----------
     places
-        (n,) the place that each spot is part of: the spot itself, or a square of a large section.
+        (n,) the place that each spot is part of: the spot itself, or a square of tissue where there are many.
     xy, sections
         (places, 2) and (places,) where places are.
     modes
@@ -59,7 +63,11 @@ class Waves:
 
 
 def waves(
-    xy: NDArray[np.float64], sections: NDArray[Any] | None = None, *, cancelled: Callable[[], bool] = never
+    xy: NDArray[np.float64],
+    sections: NDArray[Any] | None = None,
+    *,
+    progress: Progress = Progress(),
+    cancelled: Callable[[], bool] = never,
 ) -> Waves:
     """Return the waves of spots: eigenvectors of the graph of neighbours, by section.
 
@@ -70,36 +78,59 @@ def waves(
 
     Takes some seconds for 3,000 spots; made once, waves serve any number of ions and predictions of these spots.
     """
-    from scipy.linalg import eigh
-
     _, xy, sections = checked(xy, xy, sections)
     places = _places(xy, sections)
     first = np.unique(places, return_index=True)[1]
     xy, sections = _means(xy, places), sections[first]
-    modes = []
-    for label in np.unique(sections):
-        check(cancelled)
+    labels, modes = np.unique(sections), []
+    for number, label in enumerate(labels):
+        progress(number / len(labels), "patterns that the tissue can carry")
         own = sections == label
-        graph = neighbour_graph(xy[own], sections[own])
-        mutual = ((graph + graph.T) > 0).toarray().astype(np.float32)
-        degree = mutual.sum(axis=1)
-        count = len(degree)
-        # A constant belongs to the largest eigenvalue now, apart from all else, and is left away.
-        laplacian = np.diag(degree) - mutual + np.float32(2 * degree.max(initial=1.0) + 1) / count
-        with threads_for(0):  # threads that wait for each other at every step made it ten times slower
-            vectors = eigh(laplacian, driver="evd", overwrite_a=True, check_finite=False)[1]
-        modes.append((str(label), vectors[:, :-1]))
+        modes.append((str(label), _modes(neighbour_graph(xy[own], sections[own]), cancelled)))
     return Waves(places, xy, sections, modes)
 
 
+def _modes(graph: Any, cancelled: Callable[[], bool]) -> NDArray[np.float32]:
+    """Return (n, n - 1) eigenvectors of the Laplacian of mutual neighbours, smoothest first, without the constant."""
+    mutual = ((graph + graph.T) > 0).toarray().astype(np.float32)
+    degree = mutual.sum(axis=1)
+    # The constant belongs to the largest eigenvalue now, apart from all else, and is left away.
+    laplacian = np.diag(degree) - mutual + np.float32((2 * degree.max(initial=1.0) + 1) / len(degree))
+
+    def decompose() -> NDArray[np.float32]:
+        with threads_for(0):  # threads that wait for each other at every step made it ten times slower
+            vectors: NDArray[np.float32] = np.linalg.eigh(laplacian)[1]  # scipy's would keep the window waiting
+        return vectors
+
+    return _patiently(decompose, cancelled)[:, :-1]
+
+
+def _patiently(work: Callable[[], NDArray[np.float32]], cancelled: Callable[[], bool]) -> NDArray[np.float32]:
+    """Do one long step that cannot be stopped on a thread, and leave it to itself when the user stops."""
+    check(cancelled)
+    done: Future[NDArray[np.float32]] = Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:
+            done.set_exception(error)
+
+    Thread(target=run, name="waves", daemon=True).start()
+    while not wait([done], _PATIENCE_S).done:
+        check(cancelled)
+    return done.result()
+
+
 def _places(xy: NDArray[np.float64], sections: NDArray[Any]) -> NDArray[np.int64]:
-    """Return (n,) the place of each spot: itself, or in large sections a square of tissue."""
+    """Return (n,) the place of each spot: itself, or a square of tissue where there are many spots."""
     places = np.arange(len(xy))
-    for label in np.unique(sections):
+    for label in np.unique(sections) if len(xy) > MOST_SPOTS else []:
         own = np.flatnonzero(sections == label)
+        most = max(1, MOST_SPOTS * len(own) // len(xy))
         side = max(longer_side(xy[own], sections[own]) / np.sqrt(len(own)), 1e-9)
         square = np.arange(len(own))
-        while square.max(initial=0) >= MOST_SPOTS:
+        while square.max(initial=0) >= most:
             side *= 1.1
             square = squares(xy[own], sections[own], side)
         places[own] = len(xy) + own[np.unique(square, return_index=True)[1]][square]
