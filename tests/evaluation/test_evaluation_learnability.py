@@ -18,6 +18,7 @@ from napari_st2msi.evaluation.learnability import Learnability, learnability
 from napari_st2msi.evaluation.properties import PROPERTIES
 from napari_st2msi.evaluation.tiers import Tiers
 from napari_st2msi.io.sample import Simulation
+from napari_st2msi.progress import Progress
 from napari_st2msi.recipe import Model
 
 KINDS = {"linear": 8, "presence": 6, "smooth": 8, "noise": 6}
@@ -183,6 +184,42 @@ def test_waves_are_made_once_for_all_protocols(found, paired, monkeypatch) -> No
     again = learnability(paired, RIDGE, evaluations=found.evaluations)
     assert len(made) == 1
     assert again.table["random_skill_p"].equals(found.table["random_skill_p"])
+
+
+def test_long_work_says_in_words_what_it_does_and_stops_in_each(paired: PairedDataset) -> None:
+    said: list[tuple[float, str]] = []
+    labelled = PairedDataset(paired.genes.copy(), paired.ions.copy())
+    for table in (labelled.genes, labelled.ions):
+        table.obs["tissue_region"] = np.where(table.obsm["spatial"][:, 0] > np.median(paired.xy[:, 0]), "a", "b")
+    protocol = "leave_group_out:tissue_region"
+    found = learnability(labelled, RIDGE, protocols=[protocol], progress=Progress(lambda *now: said.append(now)))
+    assert found.judged_by == "leave_tissue_region"
+    words = list(dict.fromkeys(message.partition(":")[0] for _, message in said))
+    assert words == [
+        "what is reproducible of ions", "what ions are like", "patterns that the tissue can carry",
+        "each tissue region", "properties and skill",
+    ]  # fmt: skip
+    assert np.diff([fraction for fraction, _ in said]).min() >= 0
+    for last in words:
+        now = []
+        with pytest.raises(Cancelled):
+            learnability(
+                labelled, RIDGE, protocols=[protocol],
+                progress=Progress(lambda _, message, now=now: now.append(message.partition(":")[0])),
+                cancelled=lambda last=last, now=now: last in now,
+            )  # fmt: skip
+        assert now[-1] == last
+
+
+def test_tiers_are_judged_by_whole_sections_before_regions_of_one(paired: PairedDataset) -> None:
+    tables = [paired.genes.copy(), paired.ions.copy()]
+    right = tables[0].obsm["spatial"][:, 0] > np.median(paired.xy[:, 0])
+    below = tables[0].obsm["spatial"][:, 1] > np.median(paired.xy[:, 1])
+    for table in tables:
+        table.obs["section"], table.obs["region"] = np.where(right, "s", "t"), np.where(below, "above", "below")
+    protocols = ("leave_group_out:region", "leave_group_out:section")
+    found = learnability(PairedDataset(*tables), RIDGE, protocols=protocols)
+    assert found.judged_by == "leave_section"
 
 
 def test_few_ions_get_tiers_and_no_forecast(paired: PairedDataset) -> None:

@@ -24,7 +24,7 @@ from napari_st2msi.evaluation.learnability_tables import (
 )
 from napari_st2msi.evaluation.nulls import skill_significance
 from napari_st2msi.evaluation.properties import PROPERTIES, properties
-from napari_st2msi.evaluation.protocols import held_out_by, short_name, strictest
+from napari_st2msi.evaluation.protocols import held_out_by, protocol_words, short_name, strictest
 from napari_st2msi.evaluation.result import check_same, scale_facts
 from napari_st2msi.evaluation.tiers import Tiers
 from napari_st2msi.evaluation.waves import waves
@@ -284,35 +284,44 @@ def learnability(
         )
     covered, _ = covered_spots(paired)
     _check(found, covered, recipe, to_do=[name for name in names if name not in found])
+    progress(0.0, "what is reproducible of ions")
     limits = ceilings(
         covered, recipe.ions, section=section, adjacent_sections=adjacent_sections,
-        progress=progress.part(0.0, 0.1), cancelled=cancelled,
+        progress=progress.part(0.0, 0.05), cancelled=cancelled,
     )  # fmt: skip
+    check(cancelled)
+    progress(0.05, "what ions are like")
     known = properties(covered, recipe.ions, ceiling=limits.ceiling)
-    patterns = waves(covered.xy, covered.sections, cancelled=cancelled)
+    check(cancelled)
+    patterns = waves(covered.xy, covered.sections, progress=progress.part(0.06, 0.1), cancelled=cancelled)
     beyond: dict[str, pd.DataFrame] = {}
     for number, name in enumerate(names):
         check(cancelled)
         part = progress.part(0.1 + 0.85 * number / len(names), 0.1 + 0.85 * (number + 1) / len(names))
         if name not in found:
-            whole = part.part(0.0, 0.9).named(name)
+            whole = part.part(0.0, 0.9).named(protocol_words(name))
             found[name] = cross_validate(paired, asked[name], progress=whole, cancelled=cancelled)
         beyond[name] = skill_significance(
             found[name].prediction,
             n_surrogates=_SURROGATES,
             known=patterns,
-            progress=part.part(0.9, 1.0).named(name),
+            progress=part.part(0.9, 1.0).named(protocol_words(name)),
             cancelled=cancelled,
         )
     check(cancelled)
     progress(0.95, "properties and skill")
     found = {name: found[name] for name in names}
-    by = strictest({name: str(each.protocol["protocol"]) for name, each in found.items()}) if by is None else by
+    if by is None:
+        uncut = [name for name, each in found.items() if each.protocol["whole_sections"]]
+        by = strictest({name: str(each.protocol["protocol"]) for name, each in found.items()}, uncut)
     model, criteria = found[by].model, Tiers() if criteria is None else criteria
     table = judged(scores_and_properties(found, beyond, known, limits.table["source"]), by, criteria)
+    check(cancelled)
+    correlated = correlations(table, names, model)
+    check(cancelled)
     return Learnability(
         table,
-        correlations(table, names, model),
+        correlated,
         forecasts(table, names),
         {name: str(each.protocol["note"]) for name, each in found.items()},
         by,

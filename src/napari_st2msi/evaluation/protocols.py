@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from napari_st2msi.errors import RecipeProblem
 from napari_st2msi.recipe import Recipe
 
-#: Ways of holding out, the strictest first: the first of them that was tried is what tiers are judged by.
+#: Ways of holding out, the strictest first, where all or none of them hold out whole sections.
 STRICTEST = ("leave_group_out", "tissue_halves", "knndm", "blocks", "half", "random")
+
+_WORDS = {"knndm": "kNNDM", "leave_group_out": "each group"}
 
 
 def held_out_by(recipe: Recipe, name: str) -> Recipe:
@@ -39,6 +41,23 @@ def short_name(name: str) -> str:
     return f"leave_{group}" if group and protocol == "leave_group_out" else name
 
 
-def strictest(protocols: Mapping[str, str]) -> str:
-    """Return the name whose protocol is the strictest, the first of equals."""
-    return min(protocols, key=lambda name: STRICTEST.index(protocols[name]))
+def protocol_words(name: str) -> str:
+    """Return what a protocol is called beside others: ``leave_donor`` is ``each donor``."""
+    name = short_name(name)
+    if name not in _WORDS and name.startswith("leave_"):
+        return f"each {name.removeprefix('leave_').replace('_', ' ')}"
+    return _WORDS.get(name, name.replace("_", " "))
+
+
+def strictest(protocols: Mapping[str, str], whole_sections: Container[str] = ()) -> str:
+    """Return the name whose protocol is the strictest, the first of equals.
+
+    Parameters
+    ----------
+    protocols
+        Of each name.
+    whole_sections
+        Names that hold out whole sections. They come first: groups that are regions of a section leave the rest of it
+        to learn from, whatever is between them.
+    """
+    return min(protocols, key=lambda name: (name not in whole_sections, STRICTEST.index(protocols[name])))

@@ -11,9 +11,9 @@ from qtpy.QtWidgets import QCheckBox, QWidget
 from superqt import QFlowLayout
 
 from napari_st2msi.benchmarking.config import OWN_FEATURES, Config
+from napari_st2msi.evaluation.protocols import protocol_words
 from napari_st2msi.models.registry import BASELINES, model_names
 from napari_st2msi.recipe import PRESETS, Recipe
-from napari_st2msi.viewer.docks.learnability_choices import protocol_words
 from napari_st2msi.viewer.parts.choice_words import words_for
 
 #: What works without genes belongs into every comparison.

@@ -10,11 +10,11 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_st2msi.benchmarking.config import OWN_FEATURES
+from napari_st2msi.evaluation.protocols import protocol_words
 from napari_st2msi.recipe import PRESETS
 from napari_st2msi.report.figures import FLOOR
 from napari_st2msi.viewer.docks.compare_board import Board, row_in_words
 from napari_st2msi.viewer.docks.compare_choices import features_words, model_words, names_in_words
-from napari_st2msi.viewer.docks.learnability_choices import protocol_words
 from napari_st2msi.viewer.parts.dock import form
 from napari_st2msi.viewer.parts.fields import ChoiceField
 from napari_st2msi.viewer.parts.heatmap import Heatmap

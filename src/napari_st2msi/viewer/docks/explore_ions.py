@@ -12,8 +12,8 @@ from qtpy.QtWidgets import QComboBox, QHBoxLayout, QLineEdit, QToolButton, QVBox
 from superqt import QElidingLabel, QFlowLayout
 
 from napari_st2msi.errors import St2msiError
+from napari_st2msi.evaluation.protocols import protocol_words
 from napari_st2msi.viewer.aside import wanted
-from napari_st2msi.viewer.docks.learnability_choices import protocol_words
 from napari_st2msi.viewer.explore_source import (
     KINDS,
     Gathered,

@@ -10,10 +10,11 @@ from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 from superqt import QFlowLayout
 
 from napari_st2msi.evaluation.learnability import Learnability
+from napari_st2msi.evaluation.protocols import protocol_words
 from napari_st2msi.evaluation.tiers import Tiers
 from napari_st2msi.section import Section
 from napari_st2msi.viewer.docks import learnability_work
-from napari_st2msi.viewer.docks.learnability_choices import ProtocolsView, protocol_words
+from napari_st2msi.viewer.docks.learnability_choices import ProtocolsView
 from napari_st2msi.viewer.docks.learnability_counts import FamousView, TierCounts
 from napari_st2msi.viewer.docks.learnability_expect import ExpectView
 from napari_st2msi.viewer.docks.learnability_plot import PlotView

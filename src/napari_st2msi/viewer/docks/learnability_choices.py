@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QCheckBox, QHBoxLayout, QVBoxLayout, QWidget
 
-from napari_st2msi.evaluation.protocols import short_name
+from napari_st2msi.evaluation.protocols import protocol_words
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.recipe import Recipe
 from napari_st2msi.viewer.docks.train_view import group_choices
@@ -16,15 +16,6 @@ from napari_st2msi.viewer.parts.fields import ChoiceField
 
 _GROUPS = "leave_group_out"
 _NAMES = ("random", "half", "blocks", "knndm", "tissue_halves", _GROUPS)
-_SHORT = {"knndm": "kNNDM", "tissue_halves": "tissue halves"}
-
-
-def protocol_words(name: str) -> str:
-    """Return what a way of holding out is called beside others: ``leave_donor`` is ``each donor``."""
-    name = short_name(name)
-    if name.startswith("leave_"):
-        return f"each {name.removeprefix('leave_').replace('_', ' ')}"
-    return _SHORT.get(name, name.replace("_", " "))
 
 
 class ProtocolsView(QWidget):
@@ -48,7 +39,7 @@ class ProtocolsView(QWidget):
         layout.setContentsMargins(0, 0, 0, 4)
         layout.setSpacing(3)
         for name in _NAMES:
-            words = words_for(name).removesuffix(f" ({_SHORT['knndm']})")  # too wide for a narrow dock
+            words = words_for(name).removesuffix(f" ({protocol_words('knndm')})")  # too wide for a narrow dock
             box = QCheckBox(words[:1].upper() + words[1:] if name != _GROUPS else "Whole groups:")
             box.setChecked(name in ticked)
             box.toggled.connect(lambda _: self.changed.emit())

@@ -11,10 +11,10 @@ from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 from superqt import QFlowLayout
 
 from napari_st2msi.evaluation.learnability import Learnability
+from napari_st2msi.evaluation.protocols import protocol_words
 from napari_st2msi.evaluation.tiers import TIERS
 from napari_st2msi.report.learnability import TOO_FEW
 from napari_st2msi.report.words import fixed
-from napari_st2msi.viewer.docks.learnability_choices import protocol_words
 from napari_st2msi.viewer.docks.learnability_plot import TIER_SIGNS, tier_kinds
 from napari_st2msi.viewer.parts.buttons import tool
 from napari_st2msi.viewer.parts.style import Look

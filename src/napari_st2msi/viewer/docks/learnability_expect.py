@@ -11,10 +11,10 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_st2msi.evaluation.forecast import LEVEL, usable
 from napari_st2msi.evaluation.learnability import Learnability
 from napari_st2msi.evaluation.properties import PROPERTIES
+from napari_st2msi.evaluation.protocols import protocol_words
 from napari_st2msi.evaluation.tiers import TIERS
 from napari_st2msi.report.words import fixed
 from napari_st2msi.viewer.docks import learnability_work
-from napari_st2msi.viewer.docks.learnability_choices import protocol_words
 from napari_st2msi.viewer.docks.learnability_work import Expected
 from napari_st2msi.viewer.jobs import Job, Jobs
 from napari_st2msi.viewer.parts.buttons import flat

@@ -11,12 +11,12 @@ from superqt import QElidingLabel
 
 from napari_st2msi.evaluation.learnability import Learnability
 from napari_st2msi.evaluation.properties import PROPERTIES
+from napari_st2msi.evaluation.protocols import protocol_words
 from napari_st2msi.evaluation.tiers import FINDINGS, TIERS
 from napari_st2msi.report.figures import FLOOR
 from napari_st2msi.report.folds import FOLD_COLOURS
 from napari_st2msi.report.learnability import TIER_COLOURS
 from napari_st2msi.report.words import fixed
-from napari_st2msi.viewer.docks.learnability_choices import protocol_words
 from napari_st2msi.viewer.parts.dock import form
 from napari_st2msi.viewer.parts.fields import ChoiceField
 from napari_st2msi.viewer.parts.scatter import Kind, Scatter

@@ -9,11 +9,11 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_st2msi.evaluation.learnability import Learnability
+from napari_st2msi.evaluation.protocols import protocol_words
 from napari_st2msi.report.folds import FOLD_COLOURS, ROLES
 from napari_st2msi.section import Section
 from napari_st2msi.viewer import layers
 from napari_st2msi.viewer.aside import see, wanted
-from napari_st2msi.viewer.docks.learnability_choices import protocol_words
 from napari_st2msi.viewer.folds import show_folds
 from napari_st2msi.viewer.parts.buttons import flat
 from napari_st2msi.viewer.parts.dock import form
