@@ -69,9 +69,9 @@ def test_criteria_move_tiers() -> None:
     assert judge(Tiers(least_share=0.8))[0] == 2
     assert judge(Tiers(least_structure=0.7), **NO_GAIN)[1] == "noisy"
     with pytest.raises(RecipeProblem, match="least_share"):
-        Tiers.of(least_share=2)
+        Tiers.of({"least_share": 2})
     with pytest.raises(RecipeProblem, match="'gain' is not a choice of the tiers"):
-        Tiers.of(gain=0.1)
+        Tiers.of({"gain": 0.1})
 
 
 def test_every_tier_and_finding_has_words() -> None:

@@ -10,13 +10,13 @@ from typing import Annotated, Any, ClassVar
 from unicodedata import normalize
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from napari_st2msi.errors import FileProblem, RecipeProblem
 from napari_st2msi.evaluation.protocols import choices_of, short_name
 from napari_st2msi.io.opening import Opening
 from napari_st2msi.io.simulation.choices import SampleChoices
-from napari_st2msi.recipe import PRESETS, Recipe, explain
+from napari_st2msi.recipe import PRESETS, Recipe
 from napari_st2msi.recipe.choices import Choices
 from napari_st2msi.report.benchmark import NO_FEATURES
 
@@ -161,6 +161,8 @@ class Config(Choices):
     ('a', 'ridge', (0,))
     """
 
+    called: ClassVar[str] = "config"
+
     title: str = Field("Benchmark", min_length=1, title="Title", description="Heading of the report.")
     data: tuple[Data, ...] = Field((), title="Data")
     recipe: Recipe = Field(
@@ -216,20 +218,6 @@ class Config(Choices):
         if not isinstance(given, Mapping):
             raise RecipeProblem("The config is empty. Name data, models and protocols.")
         return cls.of({**given, "folder": folder})
-
-    @classmethod
-    def of(cls, given: Mapping[str, Any]) -> Config:
-        """Check choices.
-
-        Raises
-        ------
-        RecipeProblem
-            Something is unknown or out of range.
-        """
-        try:
-            return cls.model_validate(given)
-        except ValidationError as error:
-            raise RecipeProblem(explain(error, "config")) from error
 
     @classmethod
     def read(cls, path: str | Path) -> Config:

@@ -76,7 +76,7 @@ def learnability(
     from napari_st2msi.report.table import write_whole
 
     given = {"least_gain": least_gain, "least_share": least_share}
-    criteria = Tiers.of(**{name: value for name, value in given.items() if value is not None})
+    criteria = Tiers.of({name: value for name, value in given.items() if value is not None})
     check_folder(out, overwrite=overwrite)
     sections = open_all(paths, msi, opening, run)
     paired = paired_dataset(sections, recipe, cancelled=run.cancelled)

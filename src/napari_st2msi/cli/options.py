@@ -10,12 +10,12 @@ from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 import typer
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from napari_st2msi.errors import RecipeProblem
 from napari_st2msi.io.opening import Opening
-from napari_st2msi.recipe import Recipe, explain
+from napari_st2msi.recipe import Recipe
 
 #: Sections of the recipe, in its order.
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -74,10 +74,7 @@ def opening_from(given: Mapping[str, Any]) -> Opening:
     RecipeProblem
         A value cannot be used.
     """
-    try:
-        return Opening.model_validate(_given("opening", given))
-    except ValidationError as error:
-        raise RecipeProblem(explain(error)) from error
+    return Opening.of(_given("opening", given))
 
 
 def recipe_from(
@@ -108,10 +105,7 @@ def recipe_from(
             raise RecipeProblem(f"The value of '{setting}' cannot be read: {error}") from error
     for home in homes:
         wanted[home] |= _given(home, given)
-    try:
-        return Recipe.model_validate(wanted)
-    except ValidationError as error:
-        raise RecipeProblem(explain(error)) from error
+    return Recipe.of(wanted)
 
 
 def _model(home: str) -> tuple[type[BaseModel], str]:

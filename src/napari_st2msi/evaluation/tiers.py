@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from napari_st2msi.errors import RecipeProblem
 from napari_st2msi.evaluation.ceilings import LEAST, LOWER_BOUNDS, SOURCE_WORDS
 from napari_st2msi.evaluation.verdict import SKILL, STRUCTURE
-from napari_st2msi.recipe.choices import Choices, explain
+from napari_st2msi.recipe.choices import Choices
 
 #: Tiers in words, by number.
 TIERS = {
@@ -34,6 +33,8 @@ FINDINGS = {
 
 class Tiers(Choices):
     """What makes a tier. An ion goes to the first whose criteria it meets; all meet those of the third."""
+
+    called: ClassVar[str] = "tiers"
 
     least_gain: float = Field(
         SKILL,
@@ -62,20 +63,6 @@ class Tiers(Choices):
         title="Least structure",
         description="Moran's I from which an image has a pattern: it tells smooth from noisy ions in tier 3.",
     )
-
-    @classmethod
-    def of(cls, **values: float) -> Tiers:
-        """Check criteria.
-
-        Raises
-        ------
-        RecipeProblem
-            One is unknown or out of range.
-        """
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            raise RecipeProblem(explain(error, "tiers")) from error
 
 
 def tiers(table: pd.DataFrame, criteria: Tiers | None = None) -> pd.DataFrame:

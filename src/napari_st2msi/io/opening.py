@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from napari_st2msi.recipe.choices import Choices
 
 
-class Opening(BaseModel):
+class Opening(Choices):
     """Choices for opening files; every one has a default that fits most files."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str | None = Field(default=None, title="Name", description="Name of the section. Empty: from the file name.")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from napari_st2msi.errors import FileProblem, RecipeProblem
 from napari_st2msi.recipe.choices import Choices, explain
@@ -86,11 +86,9 @@ class Recipe(Choices):
             The text is not YAML, names something unknown or a value is out of range.
         """
         try:
-            return cls.model_validate(yaml.safe_load(text) or {})
+            return cls.of(yaml.safe_load(text) or {})
         except yaml.YAMLError as error:
             raise RecipeProblem(f"The recipe is not valid YAML: {error}") from error
-        except ValidationError as error:
-            raise RecipeProblem(explain(error)) from error
 
     @classmethod
     def read(cls, path: str | Path) -> Recipe:

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
 from pydantic import BaseModel, ConfigDict, ValidationError
+
+from napari_st2msi.errors import RecipeProblem
 
 
 class Choices(BaseModel):
     """Choices that are checked, cannot be changed, and of which none may be unknown."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    #: What messages call all of them together.
+    called: ClassVar[str] = "recipe"
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Self:
+        """Check choices that a user gave.
+
+        Raises
+        ------
+        RecipeProblem
+            Something is unknown, missing or out of range.
+        """
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            raise RecipeProblem(explain(error, cls.called)) from error
 
 
 def explain(error: ValidationError, what: str = "recipe") -> str:
