@@ -70,6 +70,6 @@ def test_where_nothing_can_be_written(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_benchmark_stays_untouched(tmp_path: Path) -> None:
-    with pytest.raises(FileProblem, match="holds no benchmark"):
+    with pytest.raises(FileProblem, match="holds no results of a benchmark"):
         gather(tmp_path / "none")
     assert not (tmp_path / "none").exists()

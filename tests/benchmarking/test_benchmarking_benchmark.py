@@ -346,7 +346,7 @@ def test_learnability_from_what_was_done(done: Benchmark, evaluated: list[str]) 
 
 
 def test_damaged_folders(done: Benchmark, tmp_path: Path) -> None:
-    with pytest.raises(FileProblem, match="holds no benchmark"):
+    with pytest.raises(FileProblem, match="holds no results of a benchmark"):
         read_benchmark(tmp_path)
     out = copied(done, tmp_path / "damaged")
     (out / "results" / done.find(model="ridge").key / "errors.npz").write_bytes(b"no zip")

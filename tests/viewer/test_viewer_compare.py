@@ -186,7 +186,7 @@ def test_a_config_is_taken_instead_of_the_ticks(dock, paired, tmp_path, qtbot):
         f"recipe:\n{_indented(QUICK.to_yaml())}\nmodels: [coordinates]\nprotocols: [random]\nseeds: [0, 1]\n"
     )
     dock.take_config(config)
-    assert "1 model, 1 set of features, 1 way of holding out, 2 seeds" in dock.config_words.text()
+    assert "1 model, 1 set of features, 1 way of holding out, 2 seeds" in dock.files.config_words.text()
     assert dock.models_group.isHidden()
     press(qtbot, dock)
     assert sorted(dock.compared.benchmark.leaderboard["seed"]) == [0, 1]
@@ -220,7 +220,7 @@ def test_results_are_opened_and_a_folder_without_any_is_refused(dock, paired, ke
     assert len(dock.compared.benchmark.leaderboard) == n
     dock.open_results(tmp_path)
     come_to_rest(qtbot, dock)
-    assert "holds no benchmark" in dock.messages.text
+    assert "holds no results of a benchmark" in dock.messages.text
     # A section that is not open cannot be looked at, and the dock says which one to open.
     dock.state.remove_section(paired)
     dock.look_at(dock.results.table.board.names(0))

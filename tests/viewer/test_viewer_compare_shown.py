@@ -8,8 +8,10 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QFileDialog
 
 from docked import PATIENCE_MS, QUICK, brain, on_screen, press
+from napari_st2msi.benchmarking.config import Config
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.section import Section
 from napari_st2msi.viewer.docks import compare_work
@@ -77,3 +79,49 @@ def test_results_stand_above_files(dock):
     order = [dock.body.indexOf(group) for group in (dock.protocols_group, dock.results_group, dock.config_group)]
     assert order == sorted(order)
     assert -1 not in order
+
+
+def test_what_is_ticked_is_saved_as_a_config_that_runs(dock, data, tmp_path, monkeypatch, qtbot):
+    section = data[0]
+    out = tmp_path / "mine"
+    for what in ("never saved", "changed since"):
+        dock.save_config(out)
+        assert dock.messages.level == "error", what
+        assert "'brain' is not saved as it was paired" in dock.messages.text
+        assert not out.with_suffix(".yaml").exists()
+        monkeypatch.setattr(section, "path", tmp_path / "brain.zarr")
+        dock.state.mark_unsaved(section)
+    dock.state.mark_saved(section)
+    dock.save_config(out)
+    config = Config.read(out.with_suffix(".yaml"))
+    assert [(each.name, each.paths) for each in config.data] == [("brain", (tmp_path / "brain.zarr",))]
+    assert [each.name for each in config.models] == ["ridge", "coordinates"]
+    assert [each.name for each in config.protocols] == ["random"]
+    assert config.recipe == dock.state.recipe
+    assert str(out.with_suffix(".yaml")) in dock.messages.text
+    dock.take_config(out.with_suffix(".yaml"))
+    assert dock.files.keep.isHidden()
+
+
+def test_nothing_ticked_is_not_saved(dock, tmp_path):
+    for box in dock.models.boxes.values():
+        box.setChecked(False)
+    dock.save_config(tmp_path / "mine.yaml")
+    assert "Tick a model" in dock.messages.text
+    assert not list(tmp_path.iterdir())
+
+
+def test_it_says_where_results_are_kept_and_looks_for_others_there(dock, monkeypatch, qtbot):
+    asked: list[str] = []
+
+    def ask(_parent: Any, _title: str, start: str) -> str:
+        asked.append(start)
+        return ""
+
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", ask)
+    press(qtbot, dock)
+    assert dock.files.folder.text() == str(dock.compared.benchmark.folder)
+    assert dock.compared.benchmark.folder.name.startswith("brain-")
+    dock.config_group.expand()
+    qtbot.mouseClick(dock.files.open, Qt.MouseButton.LeftButton)
+    assert asked == [str(compare_work.user_folder())]

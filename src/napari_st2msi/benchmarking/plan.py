@@ -97,7 +97,9 @@ class Plan:
             planned = [Planned(each, facts["keys"][each.id]) for each in found]
             return cls(config, planned, facts["data"], facts["protocols"])
         except FileNotFoundError as error:
-            raise FileProblem(f"'{out}' holds no benchmark: '{_PLAN}' is missing. Start one there.") from error
+            raise FileProblem(
+                f"'{out}' holds no results of a benchmark. Choose the folder that one was run into."
+            ) from error
         except (OSError, ValueError, KeyError, St2msiError) as error:
             raise FileProblem(f"The plan in '{out}' cannot be used: {error} Start the benchmark again.") from error
 

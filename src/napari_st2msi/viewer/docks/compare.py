@@ -6,10 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from napari.utils.history import get_open_history, update_open_history
+from napari.utils.history import get_open_history, get_save_history, update_open_history, update_save_history
 from qtpy.QtCore import QUrl
 from qtpy.QtGui import QDesktopServices
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFileDialog
 
 from napari_st2msi.benchmarking.config import Config
 from napari_st2msi.errors import St2msiError
@@ -24,12 +24,12 @@ from napari_st2msi.viewer.docks.compare_choices import (
     models_ticks,
     names_in_words,
 )
+from napari_st2msi.viewer.docks.compare_files import FilesView, data_of, write_config
 from napari_st2msi.viewer.docks.compare_results import FailuresView, ResultsView
 from napari_st2msi.viewer.docks.compare_work import Compared, Ended, Looked
 from napari_st2msi.viewer.docks.learnability_choices import ProtocolsView
 from napari_st2msi.viewer.docks.train_view import SectionsView
 from napari_st2msi.viewer.jobs import Job, Jobs
-from napari_st2msi.viewer.parts.buttons import flat
 from napari_st2msi.viewer.parts.dock import Dock, Level
 from napari_st2msi.viewer.parts.empty import EmptyState
 from napari_st2msi.viewer.parts.open_dock import open_dock
@@ -65,40 +65,21 @@ class CompareDock(Dock):
         self.ticked = (self.models_group, self.features_group, self.protocols_group)
         self.live = Words(role="note")
         self.body.addWidget(self.live)
-        self.results, self.failures = ResultsView(), FailuresView()
+        self.results, self.failures, self.files = ResultsView(), FailuresView(), FilesView()
         self.results_group = self.add_group("Leaderboard", self.results)
         self.failures_group = self.add_group("What failed", self.failures)
-        self.config_group = self.add_group("Config and results", self._files(), open=False,
+        self.config_group = self.add_group("Config and results", self.files, open=False,
                                            summary=self._files_in_words)  # fmt: skip
         self._connect()
         self._on_data()
 
-    def _files(self) -> QWidget:
-        content = QWidget()
-        layout = QVBoxLayout(content)
-        layout.setContentsMargins(0, 0, 0, 4)
-        layout.setSpacing(4)
-        self.config_words = Words(role="note")
-        self.load = flat("Load a config…", "Compare what a YAML file says, instead of what is ticked")
-        self.drop = flat("Use the ticks", "Compare what is ticked here again")
-        self.open = flat("Open results…", "Open the folder of a benchmark that was run before")
-        self.report = flat("Report", "Open the report of this benchmark in the browser")
-        upper, lower = QHBoxLayout(), QHBoxLayout()
-        for line, buttons in ((upper, (self.load, self.drop)), (lower, (self.open, self.report))):
-            for button in buttons:
-                line.addWidget(button)
-            line.addStretch()
-        layout.addWidget(self.config_words)
-        layout.addLayout(upper)
-        layout.addLayout(lower)
-        return content
-
     def _connect(self) -> None:
         self.empty.pressed.connect(partial(open_dock, self.viewer, "Data"))
-        self.load.clicked.connect(self.ask_for_config)
-        self.drop.clicked.connect(self.forget_config)
-        self.open.clicked.connect(self.ask_for_results)
-        self.report.clicked.connect(self.open_report)
+        self.files.load.clicked.connect(self.ask_for_config)
+        self.files.keep.clicked.connect(self.ask_where)
+        self.files.drop.clicked.connect(self.forget_config)
+        self.files.open.clicked.connect(self.ask_for_results)
+        self.files.report.clicked.connect(self.open_report)
         for choice in (self.sections, self.models, self.features, self.protocols):
             choice.changed.connect(self._on_choice)
         self.results.chosen.connect(self.look_at)
@@ -138,19 +119,25 @@ class CompareDock(Dock):
 
     # -- comparing ------------------------------------------------------------------------------
 
-    def on_primary(self) -> None:
-        """Run every combination that is not done yet."""
+    def _checked(self) -> Config | None:
+        """Return the config that is asked for; or say what is missing."""
         for choice, group, what in ((self.models, self.models_group, "model"),
                                     (self.features, self.features_group, "set of features"),
                                     (self.protocols, self.protocols_group, "way of holding out spots")):  # fmt: skip
             if self._config is None and not choice.chosen():
                 group.expand()
                 self.messages.show_warning(f"Tick a {what}.")
-                return
+                return None
         try:
-            config = self._asked()
+            return self._asked()
         except St2msiError as error:
             self.messages.show_error(str(error))
+            return None
+
+    def on_primary(self) -> None:
+        """Run every combination that is not done yet."""
+        config = self._checked()
+        if config is None:
             return
         data, names = None, [each.name for each in config.data]
         if not names:
@@ -272,9 +259,34 @@ class CompareDock(Dock):
         self._config = None
         self._refresh()
 
+    def ask_where(self) -> None:
+        """Ask for a file, and write what is ticked into it."""
+        start = str(Path(get_save_history()[0]) / "benchmark.yaml")
+        path, _ = QFileDialog.getSaveFileName(self, "Save what is ticked as a config", start, "Config (*.yaml *.yml)")
+        if path:
+            self.save_config(Path(path))
+
+    def save_config(self, path: Path) -> None:
+        """Write what is ticked as a config, with the files of the sections."""
+        config, sections = self._checked(), tuple(self.chosen_sections())
+        if config is None:
+            return
+        try:
+            data = data_of(
+                compare_work.name_of(sections), sections, [each for each in sections if self.state.work(each).unsaved]
+            )
+            path = write_config(config.model_copy(update={"data": (data,)}), path)
+        except St2msiError as error:
+            self.messages.show_error(str(error))
+            return
+        update_save_history(str(path))
+        self.messages.show_result(f"Saved as '{path}'. 'napari-st2msi benchmark' runs it.")
+
     def ask_for_results(self) -> None:
-        """Ask for the folder of a benchmark, and show it."""
-        folder = QFileDialog.getExistingDirectory(self, "Choose the folder of a benchmark", get_open_history()[0])
+        """Ask for the folder of a benchmark, and show it; begin where results of this dock are kept."""
+        kept = compare_work.user_folder()
+        start = str(kept) if kept.is_dir() else get_open_history()[0]
+        folder = QFileDialog.getExistingDirectory(self, "Choose the folder of a benchmark", start)
         if folder and not self.busy():
             self.open_results(Path(folder))
 
@@ -316,10 +328,10 @@ class CompareDock(Dock):
             group.content().setEnabled(not running)
         self.sections.setEnabled(not running)
         self.config_group.content().setEnabled(not running)
-        self.drop.setVisible(by_file)
-        self.report.setVisible(self.compared is not None and self.compared.benchmark.report.is_file())
-        words = "A config can compare more: other files, seeds, settings of models."
-        self.config_words.setText(words if self._config is None else config_in_words(*self._config))
+        self.files.keep.setEnabled(bool(paired))
+        self.files.report.setVisible(self.compared is not None and self.compared.benchmark.report.is_file())
+        self.files.show_config("" if self._config is None else config_in_words(*self._config))
+        self.files.show_folder(compare_work.user_folder() if self.compared is None else self.compared.benchmark.folder)
         self.live.setVisible(running)
         if not running:
             self.live.setText("")

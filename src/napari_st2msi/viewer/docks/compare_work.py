@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QStandardPaths
 
+from napari_st2msi.benchmarking.config import slug
 from napari_st2msi.errors import FileProblem
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.progress import Cancelled, Progress
@@ -100,7 +101,13 @@ def user_folder() -> Path:
 
 def results_folder(names: Sequence[str]) -> Path:
     """Return where results on data of these names are kept, so that nothing is done twice."""
-    return user_folder() / hashlib.sha256(json.dumps(list(names)).encode()).hexdigest()[:16]
+    mark = hashlib.sha256(json.dumps(list(names)).encode()).hexdigest()[:16]
+    return user_folder() / f"{slug('+'.join(Path(name).stem for name in names))[:40]}-{mark}"
+
+
+def name_of(sections: Sequence[Section]) -> str:
+    """Return what sections are called together."""
+    return " + ".join(section.name for section in sections)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +126,7 @@ class Open:
     @property
     def name(self) -> str:
         """What they are called together."""
-        return " + ".join(section.name for section in self.sections)
+        return name_of(self.sections)
 
 
 def compare(
