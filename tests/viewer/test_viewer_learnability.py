@@ -14,6 +14,7 @@ import pytest
 from napari.components import ViewerModel
 from qtpy.QtCore import QPoint, QPointF, Qt
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QMainWindow
 
 from docked import PATIENCE_MS, QUICK, brain, come_to_rest, on_screen, press
 from napari_st2msi.evaluation.learnability import Learnability, learnability
@@ -101,6 +102,61 @@ def test_cancel_changes_nothing(dock, paired, qtbot):
     come_to_rest(qtbot, dock)
     assert dock.state.learnability is None
     assert "Stopped" in dock.messages.text
+
+
+def in_window(qtbot: Any, dock: LearnabilityDock) -> QMainWindow:
+    window = QMainWindow()
+    qtbot.addWidget(window)
+    window.setCentralWidget(dock)
+    window.show()
+    return window
+
+
+def test_a_dock_that_was_closed_while_assessing_finds_its_ticks_and_says_what_was_stopped(
+    dock, data, paired, found, viewer, qtbot
+):
+    other = copy(data[0])
+    dock.state.add_section(other)
+    dock.state.set_paired(in_groups(data[1], roi=2, donor=2), other)
+    assert dock.sections.chosen() == [paired, other]
+    next(box for box, section in dock.sections._boxes.items() if section is paired).setChecked(False)
+    dock._on_assessed(Assessed(dock._asked(), found))
+    dock.protocols.boxes["random"].setChecked(False)
+    dock.protocols.boxes["leave_group_out"].setChecked(True)
+    dock.protocols.group.box.setCurrentIndex(1)
+    ticked = dock.protocols.chosen()
+    window = in_window(qtbot, dock)
+    qtbot.mouseClick(dock.run_bar.button, Qt.MouseButton.LeftButton)
+    assert dock.jobs.running
+    window.takeCentralWidget()
+    dock.setParent(None)
+    assert not dock.jobs.running
+    again = on_screen(qtbot, LearnabilityDock(viewer), size=(340, 760))
+    assert again.sections.chosen() == [other]
+    assert again.protocols.chosen() == ticked
+    assert len(ticked) == 2
+    assert again.state.learnability is found
+    assert "choices changed" in again.state_line.accessibleName()
+    assert "stopped when this dock was closed" in again.messages.text
+    window.setCentralWidget(again)
+    window.takeCentralWidget()
+    again.setParent(None)
+    assert not on_screen(qtbot, LearnabilityDock(viewer), size=(340, 760)).messages.text
+
+
+def test_napari_asks_before_it_closes_while_assessing(dock, paired, qtbot):
+    window, asked = in_window(qtbot, dock), []
+    dock.guard._ask = lambda window, sentence: asked.append(sentence)
+    dock.guard.watch(dock)
+    qtbot.mouseClick(dock.run_bar.button, Qt.MouseButton.LeftButton)
+    window.close()
+    assert window.isVisible()
+    assert "Ions are being assessed" in asked[0]
+    dock.jobs.cancel()
+    come_to_rest(qtbot, dock)
+    window.close()
+    assert not window.isVisible()
+    assert len(asked) == 1
 
 
 def test_nothing_ticked_is_said_before_any_work(dock, paired, qtbot):

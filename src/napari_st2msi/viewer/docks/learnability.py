@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 
 from qtpy.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
 from superqt import QFlowLayout
@@ -17,6 +17,7 @@ from napari_st2msi.viewer.docks import learnability_work
 from napari_st2msi.viewer.docks.learnability_choices import ProtocolsView
 from napari_st2msi.viewer.docks.learnability_counts import FamousView, TierCounts
 from napari_st2msi.viewer.docks.learnability_expect import ExpectView
+from napari_st2msi.viewer.docks.learnability_kept import kept
 from napari_st2msi.viewer.docks.learnability_plot import PlotView
 from napari_st2msi.viewer.docks.learnability_splits import SplitsView
 from napari_st2msi.viewer.docks.learnability_work import Asked, Assessed
@@ -24,6 +25,7 @@ from napari_st2msi.viewer.docks.train_forms import genes_in_words, model_in_word
 from napari_st2msi.viewer.docks.train_view import SectionsView
 from napari_st2msi.viewer.jobs import Job, Jobs
 from napari_st2msi.viewer.parts.buttons import flat
+from napari_st2msi.viewer.parts.close_guard import CloseGuard
 from napari_st2msi.viewer.parts.dock import Dock, Level, form
 from napari_st2msi.viewer.parts.empty import EmptyState
 from napari_st2msi.viewer.parts.fields import ChoiceField
@@ -31,8 +33,6 @@ from napari_st2msi.viewer.parts.open_dock import open_dock
 from napari_st2msi.viewer.parts.recipe_form import RecipeForm
 from napari_st2msi.viewer.parts.style import Look, look_of
 from napari_st2msi.viewer.parts.words import Words
-
-_FIRST = ("random", "blocks")
 
 
 class LearnabilityDock(Dock):
@@ -46,13 +46,14 @@ class LearnabilityDock(Dock):
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer, "Assess")
-        self._assessed: WeakKeyDictionary[Section, Assessed] = WeakKeyDictionary()
+        self._kept = kept(self.state)
+        self.guard = CloseGuard(self._loses, parent=self)
         self._judging = Jobs(self.state, self)
         self.empty = EmptyState()
         self.body.addWidget(self.empty)
         self.sections = SectionsView()
         self.sections_group = self.add_group("Sections", self.sections, summary=self.sections.summary)
-        self.protocols = ProtocolsView(_FIRST)
+        self.protocols = ProtocolsView(self._kept.ticked)
         self.how_group = self.add_group("Held out", self._how(), summary=self.protocols.summary)
         self.counts, self.plot = TierCounts(), PlotView()
         self.ions_group = self.add_group("Ions", self._ions())
@@ -71,6 +72,7 @@ class LearnabilityDock(Dock):
         self._connect()
         self.on_look(look_of(self.viewer))
         self._on_data()
+        self._find_again()
 
     def _how(self) -> QWidget:
         content = QWidget()
@@ -126,7 +128,7 @@ class LearnabilityDock(Dock):
         self._judging.done.connect(self._on_judged)
         self._judging.failed.connect(self.messages.show_error)
         self.jobs.started.connect(self._refresh)
-        self.jobs.ended.connect(self._refresh)
+        self.jobs.ended.connect(self._on_end)
         state = self.state
         for signal in (state.section_changed, state.sections_changed, state.paired_changed):
             self.follow(signal, self._on_data)
@@ -151,6 +153,16 @@ class LearnabilityDock(Dock):
         sections, parts = tuple(each[0] for each in pairs), tuple(each[1] for each in pairs)
         return Asked(sections, parts, self.state.recipe, self.protocols.chosen())
 
+    def _find_again(self) -> None:
+        """Tick what was ticked in a dock that was closed, and say if that stopped what ran."""
+        self.sections.leave_out(self._kept.left_out)
+        self._offer_groups()
+        self.protocols.tick(self._kept.ticked)
+        self._refresh()
+        if self._kept.running:
+            self._kept.running = False
+            self.messages.show_warning("Assessing was stopped when this dock was closed. Press Assess to begin again.")
+
     # -- assessing ------------------------------------------------------------------------------
 
     def on_primary(self) -> None:
@@ -163,14 +175,15 @@ class LearnabilityDock(Dock):
             self.messages.show_warning("Tick a way of holding out spots.")
         else:
             section = self.state.section
-            before = None if section is None else self._assessed.get(section)
+            before = None if section is None else self._kept.assessed.get(section)
             call = partial(learnability_work.assess, asked, self.criteria.value, before)
+            self._kept.running = True
             self.run(Job("Assessing", call), self._on_assessed)
 
     def _on_assessed(self, assessed: Assessed) -> None:
         for section, paired in zip(assessed.asked.sections, assessed.asked.parts, strict=True):
             if section in self.state.sections:
-                self._assessed[section] = assessed
+                self._kept.assessed[section] = assessed
                 self.state.set_learnability(assessed.found, section)
                 if self.state.work(section).paired is not paired:
                     self.state.mark_stale("learnability", "paired again since", section)
@@ -211,6 +224,18 @@ class LearnabilityDock(Dock):
         self.ions_group.expand()
         self.scroll.verticalScrollBar().setValue(self.ions_group.y())
 
+    def on_front(self, front: bool) -> None:
+        """Watch the window that the dock has come to lie in."""
+        self.guard.watch(self)
+
+    def _loses(self) -> str:
+        running = "Ions are being assessed, and closing napari stops it. Nothing of it would be kept."
+        return running if self.jobs.running else ""
+
+    def _on_end(self) -> None:
+        self._kept.running = False
+        self._refresh()
+
     def _choose(self, ion: str) -> None:
         self.state.ion = ion
 
@@ -234,10 +259,16 @@ class LearnabilityDock(Dock):
 
     def _on_data(self, *_: Any) -> None:
         self.sections.show_sections(self._paired_sections())
-        self._on_choice()
+        self._offer_groups()
         self._show_found()
 
     def _on_choice(self) -> None:
+        self._kept.ticked = self.protocols.chosen()
+        chosen = self.chosen_sections()
+        self._kept.left_out = WeakSet(each for each in self._paired_sections() if each not in chosen)
+        self._offer_groups()
+
+    def _offer_groups(self) -> None:
         self.protocols.offer_groups(self._asked().parts, self.state.recipe)
         self._refresh()
 
@@ -312,7 +343,7 @@ class LearnabilityDock(Dock):
             return f"{section.name} · {stale['paired'].rstrip('.')}. Pair again in the Data dock first.", "stale"
         if "learnability" in stale:
             return f"{section.name} · {stale['learnability'].rstrip('.')}. Press Assess.", "stale"
-        asked, known = self._asked(), self._assessed.get(section)
+        asked, known = self._asked(), self._kept.assessed.get(section)
         names = section.name if len(asked.sections) < 2 else f"{len(asked.sections)} sections"
         if known is not None and not (
             asked.predicts_as(known.asked) and set(asked.protocols) == set(known.asked.protocols)

@@ -69,6 +69,16 @@ class ProtocolsView(QWidget):
             names.append(f"{_GROUPS}:{group}")
         return tuple(names)
 
+    def tick(self, chosen: Sequence[str]) -> None:
+        """Tick those that `chosen` returned, without announcing a change; groups that are not offered are left away."""
+        groups = dict(name.partition(":")[::2] for name in chosen)
+        self.blockSignals(True)
+        for name, box in self.boxes.items():
+            box.setChecked(name in groups)
+        if (place := self.group.box.findData(groups.get(_GROUPS))) >= 0:
+            self.group.box.setCurrentIndex(place)
+        self.blockSignals(False)
+
     def summary(self) -> str:
         """Return what is ticked, in few words."""
         return " · ".join(map(protocol_words, self.chosen())) or "none"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import pandas as pd
@@ -69,6 +69,13 @@ class SectionsView(QWidget):
             box.toggled.connect(lambda _: self.changed.emit())
             self._layout.addWidget(box)
             self._boxes[box] = section
+
+    def leave_out(self, sections: Collection[Section]) -> None:
+        """Take away the ticks of sections, without announcing a change."""
+        self.blockSignals(True)
+        for box, section in self._boxes.items():
+            box.setChecked(section not in sections)
+        self.blockSignals(False)
 
     def chosen(self) -> list[Section]:
         """Return the ticked sections."""
