@@ -370,3 +370,11 @@ def test_landmarks_are_seen_while_msi_lies_beside_st_and_afterwards_only_by_hand
     st.visible = msi.visible = not st.visible
     overlays.show_landmarks(viewer, section)
     assert st.visible is msi.visible is registered, "what was chosen by hand stays"
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_coverage_is_seen_at_once_only_where_spots_have_no_ions(viewer, section, measured, everywhere):
+    if everywhere:
+        measured.ions.X[7] = 1
+    overlays.show_coverage(viewer, section, measured)
+    assert layers.find(viewer, section, "coverage").visible is not everywhere

@@ -82,9 +82,12 @@ def show_landmarks(viewer: Any, section: Section) -> None:
 
 
 def show_coverage(viewer: Any, section: Section, paired: PairedDataset) -> None:
-    """Show how much of each paired spot lies under MSI pixels, from black (none) to white (all)."""
+    """Show how much of each paired spot lies under MSI pixels, from black (none) to white (all).
+
+    Where every spot has ions it would only cover the tissue: it is hidden until somebody shows it.
+    """
     coverage = paired.obs["coverage"].reindex(section.st.obs_names)
-    layers.show_values(
+    layer = layers.show_values(
         viewer,
         section,
         "coverage",
@@ -94,6 +97,8 @@ def show_coverage(viewer: Any, section: Section, paired: PairedDataset) -> None:
         "coverage of spots",
         "gray",
     )
+    if layer is not None:
+        see(layer, int(paired.covered.sum()) < section.st.n_obs)
 
 
 def show_confidence(viewer: Any, section: Section) -> None:
