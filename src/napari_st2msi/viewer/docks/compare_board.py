@@ -11,26 +11,29 @@ from qtpy.QtCore import QModelIndex, QPointF, QRectF, Qt, Signal
 from qtpy.QtGui import QColor, QKeyEvent, QPainter, QPen
 from qtpy.QtWidgets import QStyle, QStyledItemDelegate, QStyleOptionViewItem, QWidget
 
+from napari_st2msi.report.benchmark import NO_FEATURES
 from napari_st2msi.report.words import fixed
 from napari_st2msi.viewer.docks.compare_choices import features_words, model_words
 from napari_st2msi.viewer.parts.table import Table, TitledModel
 
 _BEHIND = "behind"
-#: Columns: of the leaderboard, title, what it means, width at an ordinary font.
+#: Columns: of the leaderboard, title, what it means.
 _COLUMNS = (
-    ("model", "Model", "What predicted, and what it saw of genes", 118),
-    ("r2", "R²", "Median over ions, out of fold", 50),
+    ("model", "Model", "What predicted, and what it saw of genes where that differs"),
+    ("r2", "R²", "Median over ions, out of fold"),
     (_BEHIND, "Behind", "Median over ions of how much lower R² is than the best's, with its 95 % interval (paired "
-     "block bootstrap)", 84),
-    ("gain", "Gain", "Median over ions of the R² beyond the best baseline without genes", 50),
-    ("share_gain", "Genes add", "Share of ions with a gain above 0.02", 80),
-    ("r2_q1", "R² ¼", "A quarter of the ions is below", 44),
-    ("r2_q3", "R² ¾", "A quarter of the ions is above", 44),
-    ("pearson", "Pearson", "Median over ions", 60),
-    ("ssim", "SSIM", "Likeness of images, median over ions", 48),
-    ("moran_r2", "I and R²", "Spearman's correlation over ions of Moran's I with R²", 60),
-    ("moran_gain", "I and gain", "Spearman's correlation over ions of Moran's I with gain", 70),
+     "block bootstrap); an arrow: further than is drawn"),
+    ("gain", "Gain", "Median over ions of the R² beyond the best baseline without genes"),
+    ("share_gain", "Genes add", "Share of ions with a gain above 0.02"),
+    ("r2_q1", "R² ¼", "A quarter of the ions is below"),
+    ("r2_q3", "R² ¾", "A quarter of the ions is above"),
+    ("pearson", "Pearson", "Median over ions"),
+    ("ssim", "SSIM", "Likeness of images, median over ions"),
+    ("moran_r2", "I and R²", "Spearman's correlation over ions of Moran's I with R²"),
+    ("moran_gain", "I and gain", "Spearman's correlation over ions of Moran's I with gain"),
 )  # fmt: skip
+# Widths in pixels at an ordinary font: what is drawn, and the most that a name takes before it is elided.
+_DRAWN, _NAME = 84, 150
 _SHARES = ("share_gain",)
 _MOST_ROWS = 9
 # Rows are drawn as far behind as so many times the median row, and by so much R² at most.
@@ -43,11 +46,13 @@ class BoardModel(TitledModel):
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self.frame = pd.DataFrame()
+        self._several = False
 
     def set_frame(self, frame: pd.DataFrame) -> None:
         """Show other rows, in the order given."""
         self.beginResetModel()
         self.frame = frame.reset_index(drop=True)
+        self._several = len(set(frame["features"]) - {NO_FEATURES}) > 1
         self.endResetModel()
 
     def names(self, row: int) -> dict[str, Any]:
@@ -71,7 +76,7 @@ class BoardModel(TitledModel):
     # -- Qt's questions -------------------------------------------------------------------------
 
     def _titles(self) -> Sequence[tuple[str, str]]:
-        return [(title, explain) for _, title, explain, _ in _COLUMNS]
+        return [(title, explain) for _, title, explain in _COLUMNS]
 
     def _n_rows(self) -> int:
         return len(self.frame)
@@ -87,7 +92,8 @@ class BoardModel(TitledModel):
         if role != Qt.ItemDataRole.DisplayRole or key == _BEHIND:
             return None
         if key == "model":
-            return _combination(row)
+            plain = row["features"] != NO_FEATURES and not self._several
+            return model_words(str(row["model"])) if plain else _combination(row)
         value = float(row[key])
         if not np.isfinite(value):
             return ""
@@ -125,7 +131,11 @@ class _Interval(QStyledItemDelegate):
         y = area.center().y()
         painter.drawLine(QPointF(place(high), y), QPointF(place(low), y))
         painter.setBrush(colour)
-        painter.drawEllipse(QPointF(place(middle), y), 3, 3)
+        if high > most:  # the end of what is drawn is not that of the interval
+            left = area.left()
+            painter.drawPolygon([QPointF(left - 4, y), QPointF(left + 1, y - 3), QPointF(left + 1, y + 3)])
+        if middle <= most:
+            painter.drawEllipse(QPointF(place(middle), y), 3, 3)
         painter.restore()
 
 
@@ -149,7 +159,12 @@ class Board(Table):
 
     def fit(self) -> None:
         """Give columns and rows the room that they need at the current font."""
-        self.set_widths([width for *_, width in _COLUMNS])
+        scale, head = max(1.0, self.fontMetrics().horizontalAdvance("0") / 8.0), self.horizontalHeader()
+        for place, (key, *_) in enumerate(_COLUMNS):
+            needed = max(self.sizeHintForColumn(place), head.sectionSizeHint(place))
+            if key == _BEHIND:
+                needed = max(needed, round(_DRAWN * scale))
+            self.setColumnWidth(place, min(needed, round(_NAME * scale)) if key == "model" else needed)
         height = self.fontMetrics().height() + 8
         self.verticalHeader().setDefaultSectionSize(height)
         rows = min(max(self.board.rowCount(), 2), _MOST_ROWS)
@@ -174,8 +189,7 @@ class Board(Table):
 
 
 def _combination(row: pd.Series) -> str:
-    model = model_words(str(row["model"]))
-    return model if row["features"] == "none" else f"{model} · {features_words(str(row['features']))}"
+    return f"{model_words(str(row['model']))} · {features_words(str(row['features']))}"
 
 
 def row_in_words(row: pd.Series) -> str:

@@ -14,6 +14,7 @@ from napari_st2msi.benchmarking.config import OWN_FEATURES, Config
 from napari_st2msi.evaluation.protocols import protocol_words
 from napari_st2msi.models.registry import BASELINES, model_names
 from napari_st2msi.recipe import PRESETS, Recipe
+from napari_st2msi.report.benchmark import NO_FEATURES
 from napari_st2msi.viewer.parts.choice_words import words_for
 
 #: What works without genes belongs into every comparison.
@@ -27,7 +28,7 @@ def model_words(name: str) -> str:
 
 def features_words(name: str) -> str:
     """Return what models see, in few words."""
-    if name == "none":
+    if name == NO_FEATURES:
         return "no genes"
     return "as in Train" if name == OWN_FEATURES else words_for(name)
 
@@ -80,7 +81,8 @@ class Ticks(QWidget):
 def models_ticks() -> Ticks:
     """Return the choice of models, those without genes last."""
     names = sorted(model_names(), key=lambda name: name in BASELINES)
-    return Ticks([(name, model_words(name)) for name in names], FIRST_MODELS)
+    without = f" ({features_words(NO_FEATURES)})"
+    return Ticks([(name, model_words(name) + without * (name in BASELINES)) for name in names], FIRST_MODELS)
 
 
 def features_ticks() -> Ticks:

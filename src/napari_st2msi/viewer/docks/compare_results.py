@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 from napari_st2msi.benchmarking.config import OWN_FEATURES
 from napari_st2msi.evaluation.protocols import protocol_words
 from napari_st2msi.recipe import PRESETS
+from napari_st2msi.report.benchmark import NO_FEATURES
 from napari_st2msi.report.figures import FLOOR
 from napari_st2msi.viewer.docks.compare_board import Board, row_in_words
 from napari_st2msi.viewer.docks.compare_choices import features_words, model_words, names_in_words
@@ -32,7 +33,6 @@ MEASURES = (
     ("moran_r2", "Moran's I and R² (Spearman)"),
     ("moran_gain", "Moran's I and gain (Spearman)"),
 )
-_WITHOUT = "none"
 _ORDER = (OWN_FEATURES, *PRESETS)
 _MOST_FAILURES = 12
 
@@ -114,7 +114,7 @@ class ResultsView(QWidget):
     def _draw_cells(self) -> None:
         own, measure = self._own(), self.measure.value()
         models = list(dict.fromkeys(own.sort_values("rank")["model"].astype(str)))
-        known = [name for name in dict.fromkeys(own["features"].astype(str)) if name != _WITHOUT] or [_WITHOUT]
+        known = [name for name in dict.fromkeys(own["features"].astype(str)) if name != NO_FEATURES] or [NO_FEATURES]
         seen = sorted(known, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
         protocols = list(dict.fromkeys(own["protocol"].astype(str)))
         columns = {
@@ -131,7 +131,7 @@ class ResultsView(QWidget):
         for row in own.to_dict("records"):
             place = models.index(str(row["model"]))
             # What sees no gene is the same whatever the others see.
-            for features in seen if row["features"] == _WITHOUT else [str(row["features"])]:
+            for features in seen if row["features"] == NO_FEATURES else [str(row["features"])]:
                 key = f"{features}|{row['protocol']}"
                 values[place, list(columns).index(key)] = float(row[measure])
                 names = {name: str(row[name]) for name in ("data", "model", "features", "protocol")}
