@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtCore import QPoint, QPointF, QRectF, Qt
 from qtpy.QtTest import QTest
 
 from napari_st2msi.viewer.parts.scatter import Kind, Scatter
@@ -80,6 +80,20 @@ def test_what_is_not_brushed_fades_and_the_one_looked_at_is_ringed(scatter):
     assert (scatter.ring.data["x"].tolist(), scatter.ring.data["y"].tolist()) == ([1.0], [0.0])
     scatter.mark("gone")
     assert len(scatter.ring.data) == 0
+
+
+def test_a_ring_around_a_point_at_the_edge_is_whole(scatter, qtbot):
+    frame = scatter.box.sceneBoundingRect()
+    for key in "abcd":
+        scatter.mark(key)
+        qtbot.wait(20)
+        (ring,) = scatter.ring.points()
+        centre, reach = scatter.box.mapViewToScene(ring.pos()), ring.size() / 2 + 1
+        assert frame.contains(QRectF(centre.x() - reach, centre.y() - reach, 2 * reach, 2 * reach))
+
+
+def test_numbers_of_axes_have_a_minus(scatter):
+    assert scatter.plot.getAxis("left").tickStrings([-0.1, 0.2], 1.0, 0.1) == ["−0.1", "0.2"]
 
 
 def test_nothing_to_show_is_shown_as_nothing(scatter, qtbot):

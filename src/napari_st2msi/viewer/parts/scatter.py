@@ -18,7 +18,7 @@ from napari_st2msi.viewer.parts.style import Look
 _HEIGHT = 230
 _SIZE = 7.0
 _OPACITY, _FAINT = 210, 45
-_MARGIN = 0.04
+_MARGIN = 0.07  # at the least height, the ring around a point at the edge has room
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,13 @@ class _Brush(pyqtgraph.ViewBox):
         ev.ignore()  # it scrolls the dock
 
 
+class _Axis(pyqtgraph.AxisItem):
+    """An axis with the minus that all other numbers have."""
+
+    def tickStrings(self, values: Any, scale: float, spacing: float) -> list[str]:
+        return [text.replace("-", "−") for text in super().tickStrings(values, scale, spacing)]
+
+
 class Scatter(QWidget):
     """Points in the colours of the theme. Points with a missing coordinate are left out.
 
@@ -92,7 +99,8 @@ class Scatter(QWidget):
         self._titles = ("", "")
         self._look: Look | None = None
         self.box = _Brush(enableMenu=False)
-        self.plot = pyqtgraph.PlotWidget(viewBox=self.box)
+        axes = {side: _Axis(side) for side in ("bottom", "left")}
+        self.plot = pyqtgraph.PlotWidget(viewBox=self.box, axisItems=axes)
         self.plot.setMinimumHeight(_HEIGHT)
         self.plot.hideButtons()
         # Else the words of the axes are cut.
