@@ -118,7 +118,7 @@ def test_spots_of_one_pixel_say_so() -> None:
     found = ceilings(paired, section=Pixels())
     assert found.table["split_half"].isna().all()
     assert any("0 of 144 spots have two pixels" in note for note in found.notes)
-    assert any("needs the section" in note for note in ceilings(paired).notes)
+    assert any("without the section" in note for note in ceilings(paired).notes)
     Pixels.msi = table[:100].copy()
     with pytest.raises(DataProblem, match="not the sections"):
         ceilings(paired, section=Pixels())

@@ -27,6 +27,7 @@ from napari_st2msi.viewer.docks.compare import CompareDock
 from napari_st2msi.viewer.docks.learnability import LearnabilityDock
 from napari_st2msi.viewer.docks.learnability_plot import axes_of
 from napari_st2msi.viewer.docks.learnability_work import Assessed
+from napari_st2msi.viewer.parts.words import Words
 from napari_st2msi.viewer.state import state_of
 
 
@@ -312,12 +313,47 @@ def test_what_to_expect_of_a_metabolite_that_is_like_another_comes_from_all_othe
     assert view.known == {name: float(f"{found.table.loc[ion, name]:.3g}") for name in view.known}
     others = replace(found, table=found.table.drop(index=ion))
     row = others.expect(pd.DataFrame([view.known])).iloc[0]
-    assert f"Most likely tier {int(row['tier'])}: {TIERS[int(row['tier'])]}." in view.words.text()
-    assert f"tier 3 {row['tier_likely_3']:.0%}" in view.words.text()
+    tier = int(row["tier"])
+    assert f"Most likely tier {tier} ({row[f'tier_likely_{tier}']:.0%}): {TIERS[tier]}." in view.words.text()
+    for other in set(TIERS) - {tier}:
+        assert f"tier {other} {row[f'tier_likely_{other}']:.0%}" in view.words.text()
+    either = row["gain_lower"] < found.criteria.least_gain < row["gain_upper"]
+    assert ("only measuring this one tells" in view.words.text()) == either
     for outcome in ("r2", "gain"):
         low, high = (f"{row[f'{outcome}_{end}']:.2f}".replace("-", "−") for end in ("lower", "upper"))
         assert f"[{low}, {high}]" in view.words.text()
     assert assessed.expect_group.full_title() == f"A new metabolite: {view.words.text().splitlines()[0]}"
+
+
+def test_an_ion_with_another_number_is_not_the_one_it_was_like(assessed, found, qtbot):
+    view = assessed.expect
+    view.like.choose(found.table.index[0])
+    view.like.chosen.emit(found.table.index[0])
+    view.fields["moran_i"].spin.setValue(0.2)
+    assert view.like.key is None
+    assert not view.like.text()
+    expected(assessed, qtbot)
+    assert view.known["moran_i"] == 0.2
+    assert view.words.text().startswith("Most likely tier ")
+
+
+def test_what_names_no_ion_is_said_in_words(assessed, qtbot):
+    view = assessed.expect
+    assessed.expect_group.expand()
+    for typed, words in (("zzz", "There is no 'zzz' here"), ("m/z", "is a part of")):
+        view.like.setText("")
+        QTest.keyClicks(view.like, typed)
+        view.like.completer().popup().hide()
+        QTest.keyClick(view.like, Qt.Key.Key_Return)
+        assert words in view.words.text()
+
+
+def test_ticks_and_tiers_say_what_they_mean(assessed):
+    assert all(box.toolTip() for box in assessed.protocols.boxes.values())
+    for tier, button in assessed.counts.buttons.items():
+        assert TIERS[tier] in button.toolTip()
+    words = " ".join(label.text() for label in assessed.counts.findChildren(Words))
+    assert "can stand in (1), can guide (2)" in words
 
 
 def test_properties_beyond_those_seen_are_said_and_little_may_be_known(assessed, found, qtbot):

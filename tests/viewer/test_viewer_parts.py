@@ -274,8 +274,9 @@ def test_any_part_of_a_name_finds_it_without_regard_to_case(search, qtbot):
 
 
 def test_an_ambiguous_or_unknown_name_is_marked_and_chooses_nothing(search):
-    heard = Mock()
+    heard, missed = Mock(), Mock()
     search.chosen.connect(heard)
+    search.missed.connect(missed)
     for words in ("GENE1999", "nothing like it"):
         search.setText("")
         QTest.keyClicks(search, words if words[0] == "n" else "NE1999")
@@ -283,6 +284,9 @@ def test_an_ambiguous_or_unknown_name_is_marked_and_chooses_nothing(search):
         QTest.keyClick(search, Qt.Key.Key_Return)
         assert search.property("wrong") == "true"
     heard.assert_not_called()
+    assert [call.args[0].partition(".")[0] for call in missed.call_args_list] == [
+        "'NE1999' is a part of 11 names", "There is no 'nothing like it' here",
+    ]  # fmt: skip
 
 
 def test_a_choice_that_is_gone_is_cleared(search):

@@ -116,9 +116,9 @@ def ceilings(
         weights = None  # some sections came paired
     if section is None or weights is None:
         notes.append(
-            "Halves of pixels: the pixels of the spots are not known."
+            "The pixels of spots are not known, so their halves cannot tell what is reproducible: ceilings are rougher."
             if weights is None
-            else "Halves of pixels: needs the section that the spots were paired from."
+            else "Ceilings are rougher without the section that the spots were paired from: give it."
         )
     else:
         pixels, xy = _pixels(section, paired, weights.shape[1])
@@ -131,7 +131,7 @@ def ceilings(
             notes.append(halves.note)
     table["isotopologue"], table["partner"] = isotopologues(values, ions["mz"], paired.sections, ppm=ppm)
     if not (table["partner"] != "").any():
-        notes.append(f"Isotopologues: no two ions lie 1.003355 apart within {ppm:g} ppm.")
+        notes.append(f"No ion has its isotopologue here (1.003355 apart, {ppm:g} ppm) to tell what is reproducible.")
     table["adjacent"] = np.nan
     if adjacent_sections is not None:
         table["adjacent"] = adjacent(values, paired.xy, paired.sections, *adjacent_sections)

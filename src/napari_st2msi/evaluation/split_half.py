@@ -93,8 +93,8 @@ def split_half(
     n_ions = len(scale.var_)
     if len(several) < _FEW:
         note = (
-            f"Halves of pixels: {len(several):,} of {len(count):,} spots have two pixels or more, and {_FEW} are "
-            "needed. Spots of one pixel cannot be halved."
+            f"{len(several):,} of {len(count):,} spots have two pixels or more, too few ({_FEW}) to tell from their "
+            "halves what is reproducible: ceilings are rougher."
         )
         return Halves(np.full(n_ions, np.nan), len(several), note)
     weights, sections = weights[several], sections[several]

@@ -15,7 +15,16 @@ from napari_st2msi.viewer.parts.choice_words import words_for
 from napari_st2msi.viewer.parts.fields import ChoiceField
 
 _GROUPS = "leave_group_out"
-_NAMES = ("random", "half", "blocks", "knndm", "tissue_halves", _GROUPS)
+_OPTIMISTIC = "Neighbours of held-out spots train, so that whatever is smooth looks predictable"
+#: Ways of holding out, the most lenient first, and what they are.
+_TIPS = {
+    "random": _OPTIMISTIC,
+    "half": _OPTIMISTIC,
+    "blocks": "Squares of tissue, with a buffer around them that does not train",
+    "knndm": "Folds as far from training as the tissue to predict will be",
+    "tissue_halves": "One half of every section, then the other",
+    _GROUPS: "One section, donor or region after the other",
+}
 
 
 class ProtocolsView(QWidget):
@@ -38,9 +47,10 @@ class ProtocolsView(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 4)
         layout.setSpacing(3)
-        for name in _NAMES:
+        for name, tip in _TIPS.items():
             words = words_for(name).removesuffix(f" ({protocol_words('knndm')})")  # too wide for a narrow dock
             box = QCheckBox(words[:1].upper() + words[1:] if name != _GROUPS else "Whole groups:")
+            box.setToolTip(tip)
             box.setChecked(name in ticked)
             box.toggled.connect(lambda _: self.changed.emit())
             self.boxes[name] = box

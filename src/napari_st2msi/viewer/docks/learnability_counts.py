@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 import pandas as pd
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
-from superqt import QFlowLayout
+from qtpy.QtWidgets import QGridLayout, QVBoxLayout, QWidget
+from superqt import QElidingLabel
 
 from napari_st2msi.evaluation.learnability import Learnability
 from napari_st2msi.evaluation.protocols import protocol_words
@@ -16,7 +16,7 @@ from napari_st2msi.evaluation.tiers import TIERS
 from napari_st2msi.report.learnability import TOO_FEW
 from napari_st2msi.report.words import fixed
 from napari_st2msi.viewer.docks.learnability_plot import TIER_SIGNS, tier_kinds
-from napari_st2msi.viewer.parts.buttons import tool
+from napari_st2msi.viewer.parts.buttons import ButtonRow, tool
 from napari_st2msi.viewer.parts.style import Look
 from napari_st2msi.viewer.parts.words import Words
 
@@ -31,13 +31,16 @@ class TierCounts(QWidget):
         super().__init__()
         self._ions: dict[int, frozenset[str]] = {}
         self.buttons = {tier: tool("", f"Tier {tier}: {words}", checkable=True) for tier, words in TIERS.items()}
-        layout = QFlowLayout(self)  # at large fonts they do not fit beside each other
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setHorizontalSpacing(3)
-        layout.setVerticalSpacing(3)
+        row = ButtonRow(*self.buttons.values())
         for tier, button in self.buttons.items():
             button.clicked.connect(partial(self._on_clicked, tier))
-            layout.addWidget(button)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(3)
+        layout.addWidget(row)
+        layout.addWidget(
+            Words("Prediction can stand in (1), can guide (2), or adds nothing: measure it (3).", role="note")
+        )
 
     def show_found(self, found: Learnability) -> None:
         """Count the ions of other tiers."""
@@ -89,12 +92,13 @@ class FamousView(QWidget):
                 widget.deleteLater()
         self.numbers = {}
         columns = {
-            ("coordinates", "r2"): "place",
+            ("coordinates", "r2"): "coordinates",
             (found.model, "r2"): "model",
             (found.model, "gain"): "gain",
         }
         for place, title in enumerate(columns.values(), start=1):
-            label = QLabel(title)
+            label = QElidingLabel(title)  # at large fonts
+            label.setToolTip(title)
             label.setProperty("role", "note")
             label.setAlignment(Qt.AlignmentFlag.AlignRight)
             self._grid.addWidget(label, 0, place)
@@ -117,9 +121,9 @@ class FamousView(QWidget):
             self.words.setText(TOO_FEW)
             return
         self.words.setText(
-            "Spearman's correlation over ions of Moran's I with R² of coordinates alone (place), R² of the model, and "
-            "what genes add (gain). Where place follows it as the model does, R² tells of smoothness; only gain says "
-            "whether genes encode an ion."
+            "Spearman's correlation over ions of Moran's I with R² of coordinates alone (the nearest spots, no gene), "
+            "R² of the model, and what genes add (gain). Where coordinates follow it as the model does, R² tells of "
+            "smoothness; only gain says whether genes encode an ion."
         )
 
     def _on_clicked(self, column: str, _checked: bool = False) -> None:

@@ -60,7 +60,7 @@ class ExpectView(QWidget):
             field = NumberField(low, high, empty="unknown")
             field.set_value(None)
             field.setAccessibleName(PROPERTIES[name])
-            field.changed.connect(self._ask_soon)
+            field.changed.connect(self._on_typed)
             self.fields[name] = field
             self._rows.addRow(PROPERTIES[name], field)
         self.clear = flat("Clear", "Forget all that was typed")
@@ -73,6 +73,7 @@ class ExpectView(QWidget):
         layout.addWidget(self.words)
         layout.addWidget(self.beyond)
         self.like.chosen.connect(self._start_from)
+        self.like.missed.connect(self._on_missed)
         self.clear.clicked.connect(self.forget)
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
@@ -122,6 +123,15 @@ class ExpectView(QWidget):
             _put(field, float(f"{value:.3g}") if np.isfinite(value) else None)
         self._ask()
 
+    def _on_missed(self, words: str) -> None:
+        self._jobs.shut()
+        self.words.setText(words)
+
+    def _on_typed(self) -> None:
+        """Forget the ion that it was like: with another number it is not."""
+        self.like.choose(None)
+        self._ask_soon()
+
     def _ask_soon(self) -> None:
         self._rest.start()
 
@@ -151,7 +161,8 @@ class ExpectView(QWidget):
 def expected_in_words(expected: Expected) -> str:
     """Return the likeliest tier, and the skill and gain to expect, with how well such guesses did on ions left out."""
     row, found = expected.row, expected.found
-    likely = ", ".join(f"tier {tier} {row[f'tier_likely_{tier}']:.0%}" for tier in TIERS)
+    tier = int(row["tier"])
+    others = ", ".join(f"tier {each} {row[f'tier_likely_{each}']:.0%}" for each in TIERS if each != tier)
     rows = found.forecasts[found.forecasts["protocol"] == found.judged_by].to_dict("records")
     judged = {str(own["outcome"]): own for own in rows}
     parts, held = [], []
@@ -161,11 +172,13 @@ def expected_in_words(expected: Expected) -> str:
         if outcome in judged:
             held.append(f"{judged[outcome]['coverage']:.0%} ({title})")
     lines = [
-        f"Most likely tier {int(row['tier'])}: {TIERS[int(row['tier'])]}.",
-        f"Chances: {likely}.",
+        f"Most likely tier {tier} ({row[f'tier_likely_{tier}']:.0%}): {TIERS[tier]}.",
+        f"Otherwise {others}.",
         f"{' · '.join(parts)}, judged by {protocol_words(found.judged_by)}: {LEVEL:.0%} intervals"
         + (f", which held {' and '.join(held)} of ions left out." if held else "."),
     ]
+    if row["gain_lower"] < found.criteria.least_gain < row["gain_upper"]:
+        lines.append("To some ions like it genes add, to others they do not: only measuring this one tells.")
     if "gain" in judged and judged["gain"]["r2"] <= 0:
         lines.append(
             "What ions are like told the gain of those left out no better than the mean does, so it says little here."

@@ -58,9 +58,9 @@ def protocol_in_words(protocol: Protocol) -> str:
     if protocol.protocol == "leave_group_out":
         return f"each {protocol.group} in turn"
     if protocol.protocol == "random":
-        return f"random spots in {protocol.n_folds} folds, flattered"
+        return f"random spots in {protocol.n_folds} folds, optimistic"
     if protocol.protocol == "half":
-        return "random halves, flattered"
+        return "random halves, optimistic"
     if protocol.protocol == "tissue_halves":
         return "halves of each section"
     if protocol.protocol == "knndm":

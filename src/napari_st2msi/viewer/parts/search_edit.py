@@ -22,6 +22,8 @@ class SearchEdit(QLineEdit):
 
     #: A choice was made; carries its key.
     chosen = Signal(str)
+    #: Return was pressed on what chooses nothing; carries what is wrong with it.
+    missed = Signal(str)
 
     def __init__(self, placeholder: str = "", parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -71,10 +73,12 @@ class SearchEdit(QLineEdit):
     def _on_return(self) -> None:
         words = self.text().strip()
         match = words if words in self._keys else self._only_match(words)
-        if match is None:
-            self._mark(bool(words))
-        else:
+        if match is not None:
             self._choose(match)
+            return
+        self._mark(bool(words))
+        if words:
+            self.missed.emit(self.toolTip())
 
     def _only_match(self, words: str) -> str | None:
         """Return the one choice meant: equal but for case, or else the only one that contains the words."""
@@ -95,7 +99,15 @@ class SearchEdit(QLineEdit):
         self.setText(words)
         self.setCursorPosition(0)  # of long words the beginning is seen
 
+    def _in_words(self) -> str:
+        """Return why what is typed chooses nothing."""
+        words = self.text().strip()
+        n = sum(words.lower() in choice.lower() for choice in self._keys)
+        if not n:
+            return f"There is no '{words}' here. Type a part of a name, and pick one from the list."
+        return f"'{words}' is a part of {n:,} names. Pick one from the list."
+
     def _mark(self, wrong: bool) -> None:
         self.setProperty("wrong", "true" if wrong else "false")
-        self.setToolTip("Several names or none contain this. Pick one from the list." if wrong else "")
+        self.setToolTip(self._in_words() if wrong else "")
         restyle(self)
