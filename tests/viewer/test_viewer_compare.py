@@ -120,7 +120,7 @@ def test_what_was_done_is_not_done_again_and_more_can_be_added(dock, paired, qtb
     assert not told
     tick(dock, models=("ridge", "coordinates"))
     press(qtbot, dock)
-    assert [each.words for each in told] == ["coordinates · no genes · blocks · brain"]
+    assert [each.words for each in told] == ["coordinates · no gene · blocks · brain"]
 
 
 def test_a_row_of_spots_that_were_paired_again_since_is_not_shown_as_if_new(dock, paired, data, qtbot):

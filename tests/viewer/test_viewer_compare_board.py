@@ -18,6 +18,8 @@ from napari_st2msi.viewer.docks.compare_results import ResultsView, board_in_wor
 
 def test_a_row_says_how_far_behind_it_is(qtbot):
     assert row_in_words(BOARD.iloc[0]) == "ridge · HVG: median R² 0.40 over 20 ions. The best."
+    assert row_in_words(BOARD.iloc[3]).startswith("least squares · SVD: median R² −9.00")
+    assert row_in_words(BOARD.replace("ridge", "two_stage").iloc[0]).startswith("two-stage · HVG")
     assert row_in_words(BOARD.iloc[1]).endswith(
         "Behind the best by 0.020 [−0.010, 0.050], median over ions: lower on 2, higher on 3, not told apart on 15. "
         "As good."
@@ -110,11 +112,11 @@ def test_models_without_genes_are_marked_and_features_are_named_where_they_diffe
         return [board.data(board.index(row, 0)) for row in range(board.rowCount())]
 
     view.show_board(BOARD)
-    assert first_column() == ["ridge · HVG", "ridge · SVD", "position · no genes", "least squares · SVD"]
+    assert first_column() == ["ridge · HVG", "ridge · SVD", "position · no gene", "least squares · SVD"]
     view.show_board(BOARD.iloc[1:])
-    assert first_column() == ["ridge", "position · no genes", "least squares"]
+    assert first_column() == ["ridge", "position · no gene", "least squares"]
     boxes = models_ticks().boxes
-    assert boxes["position"].text() == "position (no genes)"
+    assert boxes["position"].text() == "position (no gene)"
     assert boxes["ridge"].text() == "ridge"
 
 

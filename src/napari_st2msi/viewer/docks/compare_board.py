@@ -33,7 +33,7 @@ _COLUMNS = (
     ("moran_gain", "I and gain", "Spearman's correlation over ions of Moran's I with gain"),
 )  # fmt: skip
 # Widths in pixels at an ordinary font: what is drawn, and the most that a name takes before it is elided.
-_DRAWN, _NAME = 84, 150
+_DRAWN, _NAME = 80, 156
 _SHARES = ("share_gain",)
 _MOST_ROWS = 9
 # Rows are drawn as far behind as so many times the median row, and by so much R² at most.
@@ -97,7 +97,7 @@ class BoardModel(TitledModel):
         value = float(row[key])
         if not np.isfinite(value):
             return ""
-        return f"{value:.0%}" if key in _SHARES else fixed(value, 2).replace("-", "−")
+        return f"{value:.0%}" if key in _SHARES else _signed(value, 2)
 
 
 class _Interval(QStyledItemDelegate):
@@ -194,23 +194,27 @@ def _combination(row: pd.Series) -> str:
 
 def row_in_words(row: pd.Series) -> str:
     """Return one row as sentences."""
-    r2, behind, low, high = (float(row[name]) for name in ("r2", "behind", "behind_lower", "behind_upper"))
-    text = f"{_combination(row)}: median R² {fixed(r2, 2)} over {int(row['n_common']):,} ions. "
+    behind, low, high = (_signed(float(row[name]), 3) for name in ("behind", "behind_lower", "behind_upper"))
+    text = f"{_combination(row)}: median R² {_signed(float(row['r2']), 2)} over {int(row['n_common']):,} ions. "
     if int(row["rank"]) == 1:
-        return (text + "The best.").replace("-", "−")
-    if not np.isfinite(behind):
-        return f"{text}{_apart_in_words(row)}".replace("-", "−")
+        return f"{text}The best."
+    if pd.isna(row["behind"]):
+        return f"{text}{_apart_in_words(row)}"
     lower, higher = int(row["n_lower"]), int(row["n_higher"])
     level = int(row["n_common"]) - lower - higher
     text += (
-        f"Behind the best by {fixed(behind, 3)} [{fixed(low, 3)}, {fixed(high, 3)}], median over ions: lower on "
+        f"Behind the best by {behind} [{low}, {high}], median over ions: lower on "
         f"{lower:,}, higher on {higher:,}, not told apart on {level:,}."
     )
     if pd.isna(row["as_good"]):
         text += " Whether it is as good is not known: an ion lies in too few places for an interval."
     elif row["as_good"]:
         text += " As good."
-    return text.replace("-", "−")
+    return text
+
+
+def _signed(value: float, digits: int) -> str:
+    return fixed(value, digits).replace("-", "−")
 
 
 def _apart_in_words(row: pd.Series) -> str:

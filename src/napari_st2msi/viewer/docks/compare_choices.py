@@ -29,7 +29,7 @@ def model_words(name: str) -> str:
 def features_words(name: str) -> str:
     """Return what models see, in few words."""
     if name == NO_FEATURES:
-        return "no genes"
+        return "no gene"
     return "as in Train" if name == OWN_FEATURES else words_for(name)
 
 
