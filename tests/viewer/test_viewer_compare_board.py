@@ -115,7 +115,7 @@ def test_models_without_genes_are_marked_and_features_are_named_where_they_diffe
     assert first_column() == ["ridge · HVG", "ridge · SVD", "position · no gene", "least squares · SVD"]
     view.show_board(BOARD.iloc[1:])
     assert first_column() == ["ridge", "position · no gene", "least squares"]
-    boxes = models_ticks().boxes
+    boxes = models_ticks(()).boxes
     assert boxes["position"].text() == "position (no gene)"
     assert boxes["ridge"].text() == "ridge"
 

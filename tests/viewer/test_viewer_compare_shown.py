@@ -125,3 +125,27 @@ def test_it_says_where_results_are_kept_and_looks_for_others_there(dock, monkeyp
     dock.config_group.expand()
     qtbot.mouseClick(dock.files.open, Qt.MouseButton.LeftButton)
     assert asked == [str(compare_work.user_folder())]
+
+
+def test_a_dock_that_was_closed_finds_ticks_and_results_again(dock, viewer, qtbot):
+    dock.features.boxes["svd"].setChecked(True)
+    press(qtbot, dock)
+    board = dock.compared.benchmark.leaderboard
+    dock.close()
+    again = on_screen(qtbot, CompareDock(viewer), size=(340, 760))
+    for one, other in ((again.models, dock.models), (again.features, dock.features), (again.protocols, dock.protocols)):
+        assert one.chosen() == other.chosen()
+    assert again.results.table.board.rowCount() == len(board)
+    assert not again.results_group.isHidden()
+    click_row(again, 0)
+    qtbot.waitUntil(lambda: "Explore shows" in again.messages.text, timeout=PATIENCE_MS)
+
+
+def test_a_config_that_was_loaded_is_found_again(dock, viewer, tmp_path, qtbot):
+    config = tmp_path / "mine.yaml"
+    config.write_text("models: [ridge]\nprotocols: [half]\n")
+    dock.take_config(config)
+    dock.close()
+    again = on_screen(qtbot, CompareDock(viewer), size=(340, 760))
+    assert "'mine.yaml'" in again.files.config_words.text()
+    assert again.models_group.isHidden()

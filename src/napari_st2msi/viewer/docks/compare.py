@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from napari.utils.history import get_open_history, get_save_history, update_open_history, update_save_history
 from qtpy.QtCore import QUrl
@@ -13,7 +15,6 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_st2msi.benchmarking.config import Config
 from napari_st2msi.errors import St2msiError
-from napari_st2msi.models.registry import BASELINES
 from napari_st2msi.paired import PairedDataset
 from napari_st2msi.section import Section
 from napari_st2msi.viewer.docks import compare_work
@@ -22,9 +23,11 @@ from napari_st2msi.viewer.docks.compare_choices import (
     config_of,
     features_ticks,
     models_ticks,
+    n_combinations,
     names_in_words,
 )
 from napari_st2msi.viewer.docks.compare_files import FilesView, data_of, write_config
+from napari_st2msi.viewer.docks.compare_kept import kept
 from napari_st2msi.viewer.docks.compare_results import FailuresView, ResultsView
 from napari_st2msi.viewer.docks.compare_work import Compared, Ended, Looked
 from napari_st2msi.viewer.docks.learnability_choices import ProtocolsView
@@ -35,8 +38,6 @@ from napari_st2msi.viewer.parts.empty import EmptyState
 from napari_st2msi.viewer.parts.open_dock import open_dock
 from napari_st2msi.viewer.parts.style import Look
 from napari_st2msi.viewer.parts.words import Words
-
-_FIRST = ("random", "blocks")
 
 
 class CompareDock(Dock):
@@ -50,14 +51,16 @@ class CompareDock(Dock):
 
     def __init__(self, napari_viewer: Any) -> None:
         super().__init__(napari_viewer, "Compare")
-        self.compared: Compared | None = None
-        self._config: tuple[Path, Config] | None = None
+        self._kept = kept(self.state)
+        again = replace(self._kept)  # as it was when a dock was closed; the one here changes with what is chosen
+        self.compared, self._config = again.compared, again.config
         self._failed: list[Ended] = []
         self._looking = Jobs(self.state, self)
         self.empty = EmptyState()
         self.body.addWidget(self.empty)
-        self.sections, self.models, self.features = SectionsView(), models_ticks(), features_ticks()
-        self.protocols = ProtocolsView(_FIRST)
+        self.sections = SectionsView()
+        self.models, self.features = models_ticks(again.models), features_ticks(again.features)
+        self.protocols = ProtocolsView(again.protocols)
         self.sections_group = self.add_group("Sections", self.sections, summary=self.sections.summary)
         self.models_group = self.add_group("Models", self.models, summary=self.models.summary)
         self.features_group = self.add_group("Features", self.features, open=False, summary=self.features.summary)
@@ -72,6 +75,10 @@ class CompareDock(Dock):
                                            summary=self._files_in_words)  # fmt: skip
         self._connect()
         self._on_data()
+        self.sections.leave_out(again.left_out)
+        self.protocols.tick(again.protocols)
+        self._on_choice()
+        self._show_found()
 
     def _connect(self) -> None:
         self.empty.pressed.connect(partial(open_dock, self.viewer, "Data"))
@@ -163,12 +170,8 @@ class CompareDock(Dock):
         if self.compared is not None and self.compared.benchmark.folder != compared.benchmark.folder:
             self.results.mark(None)  # what is looked at is of the others
         self.compared = compared
+        self._show_found()
         found = compared.benchmark
-        self.results.show_board(found.leaderboard)
-        self.failures.show_failures(found.failures)
-        for group in self.ticked:
-            group.collapse()
-        self._refresh()
         done, failed = len(found.leaderboard), len(found.failures)
         text = f"{done:,} of {len(found.plan.planned):,} combinations are done" + (
             f", {failed:,} failed" * (failed > 0)
@@ -178,6 +181,16 @@ class CompareDock(Dock):
             text = f"Stopped. {text} Press Compare to go on where it was."
         show = self.messages.show_warning if compared.stopped or failed else self.messages.show_result
         show(text, action=("Open the report", self.open_report) if found.report.is_file() else None)
+
+    def _show_found(self) -> None:
+        """Show what was compared, if anything was."""
+        if self.compared is None:
+            return
+        self.results.show_board(self.compared.benchmark.leaderboard)
+        self.failures.show_failures(self.compared.benchmark.failures)
+        for group in self.ticked:
+            group.collapse()
+        self._refresh()
 
     # -- looking at one -------------------------------------------------------------------------
 
@@ -210,7 +223,7 @@ class CompareDock(Dock):
             self.state.section = sections[0]  # else Explore would go on showing one that was not predicted
         for section in sections:
             model = self.state.work(section).model
-            if model is not None and not _same(model.recipe, looked.recipe):
+            if model is not None and not compare_work.same_model(model.recipe, looked.recipe):
                 # Genes of another model would be shown behind these predictions.
                 self.state.set_model(None, section)
             self.state.set_evaluation(looked.evaluation, section)
@@ -314,10 +327,20 @@ class CompareDock(Dock):
         self.protocols.offer_groups(self._parts(), self.state.recipe)
         self._refresh()
 
+    def _keep(self) -> None:
+        """Keep what is chosen and found, for when the dock is closed and opened."""
+        own, chosen = self._kept, self.chosen_sections()
+        own.models, own.features, own.protocols = (
+            each.chosen() for each in (self.models, self.features, self.protocols)
+        )
+        own.left_out = WeakSet(section for section in self._paired_sections() if section not in chosen)
+        own.config, own.compared = self._config, self.compared
+
     def _on_recipe(self, _recipe: Any) -> None:
         self._refresh()
 
     def _refresh(self, *_: Any) -> None:
+        self._keep()
         running, by_file = self.jobs.running, self._config is not None
         paired = self._paired_sections()
         has_data = bool(paired) or (self._config is not None and bool(self._config[1].data))
@@ -365,15 +388,5 @@ class CompareDock(Dock):
         parts = self._parts()
         names = ", ".join(section.name for section in self.chosen_sections()) or "no section"
         spots = sum(int(part.covered.sum()) for part in parts)
-        return f"{names} · {spots:,} paired spots · {self._count()} combinations", "ready"
-
-    def _count(self) -> int:
-        """Return how many combinations are ticked; what sees no gene is there once for all features."""
-        without = sum(name in BASELINES for name in self.models.chosen())
-        with_genes = len(self.models.chosen()) - without
-        return (with_genes * len(self.features.chosen()) + without) * len(self.protocols.chosen())
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Return whether two recipes are of the same model on the same features."""
-    return all(getattr(one, part) == getattr(other, part) for part in ("model", "genes", "ions", "networks"))
+        n = n_combinations(self.models.chosen(), self.features.chosen(), self.protocols.chosen())
+        return f"{names} · {spots:,} paired spots · {n:,} combinations", "ready"

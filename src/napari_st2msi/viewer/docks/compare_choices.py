@@ -78,16 +78,16 @@ class Ticks(QWidget):
         return ", ".join(ticked) if len(ticked) < 4 else f"{len(ticked)} of {len(self.boxes)}"
 
 
-def models_ticks() -> Ticks:
+def models_ticks(ticked: Sequence[str]) -> Ticks:
     """Return the choice of models, those without genes last."""
     names = sorted(model_names(), key=lambda name: name in BASELINES)
     without = f" ({features_words(NO_FEATURES)})"
-    return Ticks([(name, model_words(name) + without * (name in BASELINES)) for name in names], FIRST_MODELS)
+    return Ticks([(name, model_words(name) + without * (name in BASELINES)) for name in names], ticked)
 
 
-def features_ticks() -> Ticks:
+def features_ticks(ticked: Sequence[str]) -> Ticks:
     """Return the choice of what models see."""
-    return Ticks([(name, features_words(name)) for name in (OWN_FEATURES, *PRESETS)], (OWN_FEATURES,))
+    return Ticks([(name, features_words(name)) for name in (OWN_FEATURES, *PRESETS)], ticked)
 
 
 def config_of(
@@ -104,6 +104,12 @@ def config_of(
     return Config.of(
         {"title": title, "recipe": recipe.model_dump(), **{name: list(given) for name, given in chosen.items()}}
     )
+
+
+def n_combinations(models: Sequence[str], features: Sequence[str], protocols: Sequence[str]) -> int:
+    """Return how many combinations that makes; what sees no gene is there once for all features."""
+    without = sum(name in BASELINES for name in models)
+    return ((len(models) - without) * len(features) + without) * len(protocols)
 
 
 def config_in_words(path: Path, config: Config) -> str:

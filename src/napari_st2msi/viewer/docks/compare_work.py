@@ -224,3 +224,8 @@ def misfit_in_words(section: Section, prediction: AnnData) -> str:
     else:
         return ""
     return f"These results were made on another section called '{section.name}': {what}. Open that one to look."
+
+
+def same_model(one: Recipe, other: Recipe) -> bool:
+    """Return whether two recipes are of the same model on the same features."""
+    return all(getattr(one, part) == getattr(other, part) for part in ("model", "genes", "ions", "networks"))
