@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import anndata as ad
 import numpy as np
@@ -125,9 +126,9 @@ def test_a_section_of_desium_opens_already_paired(tmp_path: Path, layer: bool) -
         ({"ions": np.full((64, len(MZ)), "a", dtype=object)}, "holds no numbers"),
     ],
 )
-def test_desium_of_another_shape_is_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+def test_desium_of_another_shape_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(DataProblem, match=message):
-        open_section(write_desium(tmp_path / "bad.h5ad", **changes))  # type: ignore[arg-type]
+        open_section(write_desium(tmp_path / "bad.h5ad", **changes))
 
 
 def test_an_empty_folder_says_what_can_be_opened(tmp_path: Path) -> None:

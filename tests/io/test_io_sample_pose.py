@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import numpy as np
 import pytest
 
@@ -12,10 +14,10 @@ from napari_st2msi.io.simulation.spots import disc, square
 from napari_st2msi.io.simulation.tissue import draw_tissue
 
 
-def _pose(seed: int, width: float, **choices: object) -> tuple[Pose, np.ndarray]:
+def _pose(seed: int, width: float, **choices: Any) -> tuple[Pose, np.ndarray]:
     edge = np.random.default_rng(seed).uniform(0, width, (500, 2))
-    given = {"reflection": None, "rotation_deg": None, "scale": None, "warp_um": None, **choices}
-    return draw_pose(stream(seed, "pose"), edge, margin=100, **given), edge  # type: ignore[arg-type]
+    given: dict[str, Any] = {"reflection": None, "rotation_deg": None, "scale": None, "warp_um": None, **choices}
+    return draw_pose(stream(seed, "pose"), edge, margin=100, **given), edge
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -76,10 +78,10 @@ def test_apertures_average_like_the_areas_they_stand_for() -> None:
 
 
 @pytest.mark.parametrize("kind", ["brain", "tonsil"])
-def test_a_tissue_has_its_area_its_regions_and_a_hole(kind: str) -> None:
+def test_a_tissue_has_its_area_its_regions_and_a_hole(kind: Literal["brain", "tonsil"]) -> None:
     from scipy import ndimage
 
-    tissue = draw_tissue(kind, np.random.default_rng(4), 9e6, 250.0)  # type: ignore[arg-type]
+    tissue = draw_tissue(kind, np.random.default_rng(4), 9e6, 250.0)
     assert tissue.area == pytest.approx(9e6, rel=1e-6)
     np.testing.assert_allclose(tissue.low, 250, atol=1e-6)
     assert (tissue.shares() > 0.005).all()

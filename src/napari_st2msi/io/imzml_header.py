@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, NoReturn
 from xml.parsers import expat
 
 from napari_st2msi.errors import FileProblem
@@ -124,7 +124,7 @@ def read_header(stream: BinaryIO, path: Path) -> tuple[Header, bytes, bytes]:
 def safe_parser(path: Path, encoding: str | None = None) -> expat.XMLParserType:
     """Return a parser that refuses document types, hence every entity."""
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object) -> NoReturn:
         raise FileProblem(
             f"'{path.name}' declares a document type, through which XML can name an external entity or grow "
             "without end. imzML never needs one, so the file is refused. Export it again."
@@ -133,7 +133,7 @@ def safe_parser(path: Path, encoding: str | None = None) -> expat.XMLParserType:
     parser = expat.ParserCreate(encoding)
     parser.StartDoctypeDeclHandler = refuse
     parser.EntityDeclHandler = refuse
-    parser.ExternalEntityRefHandler = refuse  # type: ignore[assignment]
+    parser.ExternalEntityRefHandler = refuse
     return parser
 
 

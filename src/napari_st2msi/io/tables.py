@@ -7,7 +7,9 @@ import gzip
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 import pandas as pd
@@ -249,8 +251,10 @@ def _header(path: Path) -> tuple[list[str], str, str]:
     return [title.strip() for title in titles], separator, decimal
 
 
-def _text(path: Path):  # type: ignore[no-untyped-def]
-    return gzip.open(path, "rt", encoding="utf-8-sig") if path.suffix == ".gz" else path.open(encoding="utf-8-sig")
+def _text(path: Path) -> TextIO:
+    if path.suffix == ".gz":
+        return TextIOWrapper(gzip.open(path), encoding="utf-8-sig")
+    return path.open(encoding="utf-8-sig")
 
 
 def _refuse_duplicates(titles: Sequence[str], mz: Sequence[float], where: str) -> None:
