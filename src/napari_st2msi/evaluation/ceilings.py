@@ -130,8 +130,8 @@ def ceilings(
         if halves.note:
             notes.append(halves.note)
     table["isotopologue"], table["partner"] = isotopologues(values, ions["mz"], paired.sections, ppm=ppm)
-    if not (table["partner"] != "").any():
-        notes.append(f"No ion has its isotopologue here (1.003355 apart, {ppm:g} ppm) to tell what is reproducible.")
+    if table["split_half"].isna().all() and not (table["partner"] != "").any():
+        notes.append(f"Nor has any ion its isotopologue here (1.003355 apart, {ppm:g} ppm), which would tell, too.")
     table["adjacent"] = np.nan
     if adjacent_sections is not None:
         table["adjacent"] = adjacent(values, paired.xy, paired.sections, *adjacent_sections)
