@@ -316,7 +316,7 @@ def test_durations_are_no_finer_than_they_are_worth(seconds, words):
         (0.0, 617, "0"),
         (12.34, 2, "12.3"),
         (1.5e7, 1e7, "1.5e7"),
-        (2e-5, 1e-5, "2e-5"),
+        (2e-5, 1e-5, "2e−5"),
         (float("nan"), 1, ""),
     ],
 )

@@ -119,6 +119,7 @@ def short(value: float, step: float) -> str:
         return ""
     size = max(abs(value), abs(step))
     if size >= 1e5 or 0 < size < 1e-3:
-        return f"{value:.2g}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-") if value else "0"
+        text = f"{value:.2g}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-") if value else "0"
+        return text.replace("-", "−")
     decimals = 0 if step <= 0 or step >= 20 else int(np.clip(np.ceil(1 - np.log10(step)), 0, 6))
-    return f"{value:,.{decimals}f}"
+    return f"{value:,.{decimals}f}".replace("-", "−")
