@@ -101,7 +101,7 @@ def test_the_strongest_genes_are_listed_and_the_first_is_on_the_tissue(dock, pag
     np.testing.assert_allclose(layer.features["value"], found.of([ranked.index[0]]), atol=1e-6)
     assert visible(dock) == [layer.name]
     low, _, high = page.colour_bar.strip.numbers
-    assert low == f"-{high}"
+    assert low == f"−{high}"
     assert page.colour_bar.provenance.text() == "log(1 + intensity)"
     assert "add up" in page.how.text()
     assert "not causation" in page.evidence.text()
