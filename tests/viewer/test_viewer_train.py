@@ -135,7 +135,7 @@ def test_training_scores_and_predicts(qtbot: Any, dock: TrainDock, done: Callabl
     assert dock.scores_group.isVisible()
     rows = train_view.score_rows(train_view.quartiles(evaluation.flat(), "two-stage"))
     assert [row[0] for row in rows][:2] == ["two-stage", "training mean"]
-    assert {"coordinates (nearest spots)", "position in the section"} <= {row[0] for row in rows}
+    assert {"coordinates: nearest spots", "position in the section"} <= {row[0] for row in rows}
 
 
 def test_changes_after_training_are_said(

@@ -21,7 +21,7 @@ UNUSUAL, SECTIONS = 0.05, 3
 BASELINE_WORDS = {
     "mean": "training mean",
     "counts": "total counts",
-    "coordinates": "coordinates (nearest spots)",
+    "coordinates": "coordinates: nearest spots",
     "position": "position in the section",
 }
 #: What a verdict begins with: its colour, safe for colour-blind eyes, and what it means.
